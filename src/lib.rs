@@ -1,0 +1,4 @@
+//! Finds new files on an NFS mount from the client and hands each complete file exactly once to its sinks.
+
+pub mod event;
+pub mod model;

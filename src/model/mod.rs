@@ -1,0 +1,16 @@
+//! The nouns that every room shares: what a file is, what is known of it, what is handed over.
+//!
+//! Plain values and pure functions. Nothing here reads a clock, a file or a socket, and nothing here imports
+//! another part of the crate: this is the bottom of the dependency order.
+
+mod figures;
+mod handover;
+mod identity;
+mod jobdata;
+mod time;
+
+pub use figures::{Board, Change, Counter, JobFigures, MAX_EVENTS_PER_JOB, TOTAL, Totals, changes_of};
+pub use handover::{Analysis, AnalysisStatus, Handover, Kind, RootPath, Seq};
+pub use identity::{ContentHash, MessageId, ParseHexError, RelPath, Stamp};
+pub use jobdata::{JobData, Run, Value};
+pub use time::Timestamp;
