@@ -38,7 +38,7 @@ impl Event {
         match self {
             Self::SinkUp { sink } => info!(sink, "Connected to the sink."),
             Self::SinkDown { sink, reason } => {
-                warn!(sink, reason, "Lost the sink; its work waits and it is tried again.")
+                warn!(sink, reason, "Lost the sink; its work waits and it is tried again.");
             }
         }
     }
