@@ -1,4 +1,6 @@
 //! Finds new files on an NFS mount from the client and hands each complete file exactly once to its sinks.
 
+pub mod clock;
 pub mod event;
 pub mod model;
+pub mod store;
