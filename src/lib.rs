@@ -3,4 +3,6 @@
 pub mod clock;
 pub mod event;
 pub mod model;
+pub mod mount;
+pub mod schedule;
 pub mod store;

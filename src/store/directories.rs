@@ -21,6 +21,8 @@ pub struct RootRow {
     pub path: Vec<u8>,
     /// What identifies the file system found there; `None` until it was first seen.
     pub identity: Option<String>,
+    /// Whether its first walk is complete.
+    pub walked: bool,
     /// Steady time at which the last audit began.
     pub audited_at: Option<Timestamp>,
     /// Wall time since when every directory has been looked at: a floor for `not_before`.
