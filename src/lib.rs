@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod event;
+pub mod intake;
 pub mod model;
 pub mod mount;
 pub mod schedule;
