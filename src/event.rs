@@ -22,6 +22,69 @@ pub enum Event {
         /// Why, without secrets.
         reason: String,
     },
+    /// A sink is still away: a reminder with a count instead of a line an attempt.
+    SinkStillDown {
+        /// Which.
+        sink: &'static str,
+        /// How often it was tried in this outage.
+        attempts: u32,
+        /// The latest reason, without secrets.
+        reason: String,
+    },
+    /// A sink is connected but takes nothing for now; the agent waits without reconnecting.
+    SinkBlocked {
+        /// Which.
+        sink: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// A sink refused one message for good; it is kept in the list of refused messages.
+    MessageRefused {
+        /// Which sink.
+        sink: &'static str,
+        /// The handover's place in the journal.
+        seq: u64,
+        /// Why.
+        reason: String,
+    },
+    /// The work queue did not exist and was declared.
+    QueueDeclared {
+        /// Its name.
+        queue: String,
+    },
+    /// The broadcast exchange does not take messages; the queue is not affected.
+    BroadcastFailed {
+        /// Its name.
+        exchange: String,
+        /// Why.
+        reason: String,
+    },
+    /// Redis knew less than it had confirmed; the difference is sent again from history.
+    StatisticsReplayed {
+        /// The last seq that Redis knew.
+        from: u64,
+        /// The last seq that it had confirmed.
+        to: u64,
+    },
+    /// Redis knew nothing (or less than history reaches back); its totals were written from the ledger.
+    StatisticsRestored {
+        /// The seq that the ledger includes.
+        upto: u64,
+        /// `added` to what was there (nothing of ours) or `raised` to the ledger where that is more.
+        how: &'static str,
+    },
+    /// Redis refused single changes of a batch, such as a key of another type; the rest was applied.
+    StatisticsRejected {
+        /// How many changes.
+        changes: u64,
+        /// The first reason.
+        reason: String,
+    },
+    /// Redis has counted further than our journal reaches: the state directory is older than Redis.
+    JournalBehind {
+        /// The seq that Redis has counted; our next one is above it.
+        floor: u64,
+    },
 }
 
 impl Event {
@@ -31,6 +94,15 @@ impl Event {
         match self {
             Self::SinkUp { .. } => "sink_up",
             Self::SinkDown { .. } => "sink_down",
+            Self::SinkStillDown { .. } => "sink_still_down",
+            Self::SinkBlocked { .. } => "sink_blocked",
+            Self::MessageRefused { .. } => "message_refused",
+            Self::QueueDeclared { .. } => "queue_declared",
+            Self::BroadcastFailed { .. } => "broadcast_failed",
+            Self::StatisticsReplayed { .. } => "statistics_replayed",
+            Self::StatisticsRestored { .. } => "statistics_restored",
+            Self::StatisticsRejected { .. } => "statistics_rejected",
+            Self::JournalBehind { .. } => "journal_behind",
         }
     }
 
@@ -39,6 +111,31 @@ impl Event {
             Self::SinkUp { sink } => info!(sink, "Connected to the sink."),
             Self::SinkDown { sink, reason } => {
                 warn!(sink, reason, "Lost the sink; its work waits and it is tried again.");
+            }
+            Self::SinkStillDown { sink, attempts, reason } => {
+                warn!(sink, attempts, reason, "The sink is still away.");
+            }
+            Self::SinkBlocked { sink, reason } => {
+                warn!(sink, reason, "The sink is connected but takes nothing; waiting.");
+            }
+            Self::MessageRefused { sink, seq, reason } => {
+                warn!(sink, seq, reason, "A message was refused for good; it is kept in the refused list.");
+            }
+            Self::QueueDeclared { queue } => info!(queue, "Declared the queue, which did not exist."),
+            Self::BroadcastFailed { exchange, reason } => {
+                warn!(exchange, reason, "Cannot broadcast; the queue is not affected.");
+            }
+            Self::StatisticsReplayed { from, to } => {
+                warn!(from, to, "Redis had forgotten its latest changes; sending them again from history.");
+            }
+            Self::StatisticsRestored { upto, how } => {
+                warn!(upto, how, "Redis had forgotten our statistics; wrote them from the ledger.");
+            }
+            Self::StatisticsRejected { changes, reason } => {
+                warn!(changes, reason, "Redis refused single changes; the rest of the batch was applied.");
+            }
+            Self::JournalBehind { floor } => {
+                warn!(floor, "Redis has counted further than our journal reaches; continuing above it.");
             }
         }
     }
