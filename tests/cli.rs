@@ -211,12 +211,29 @@ fn a_wrong_file_is_named_with_the_key() {
     check("refresh = \"never\"", &["`refresh`", "force, open, plain"]);
     check("redis = \"redis://ann:hunter2@\"", &["`redis`", "host is missing"]);
     check("paths = [\"/a\"]\nredis = \"redis://ann:hunter2@h", &["line 2"]);
+    check("redis = \"redis:/ann:hunter2@h", &["line 1"]);
     check("redis = [\"redis://ann:hunter2@h\"]", &["`redis`", "not a list"]);
     check("interval = \"redis://ann:hunter2@h\"", &["`interval`"]);
     check("baseline = \"maybe\"", &["`baseline`", "true or false"]);
     check("verbose = \"very\"", &["`verbose`", "0, 1 or 2"]);
     check("[run]\ninterval = \"3s\"", &["unknown key `run`"]);
     check("include = [1979-05-27]", &["`include`", "datetime"]);
+}
+
+#[test]
+fn warnings_go_to_the_log_on_standard_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let run = ["run", "/nonexistent/mount", "--once", "--state", state.to_str().unwrap()];
+    for (format, start) in [("json", "{\"timestamp\""), ("text", "20")] {
+        let mut command = scout(&[&run[..], &["--log-format", format]].concat());
+        let output = command.env("NFS_SCOUT_INTERVALL", "3s").output().unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        let first = log.lines().next().unwrap_or_default();
+        assert!(first.starts_with(start) && first.contains("did you mean NFS_SCOUT_INTERVAL?"), "{log}");
+        assert!(!log.contains('\x1b'), "colours in {log:?}");
+        assert_eq!(output.stdout, b"");
+    }
 }
 
 #[test]
