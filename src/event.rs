@@ -238,7 +238,7 @@ impl Event {
         match self {
             Self::RootFound { root, file_system } => info!(root, file_system, "Watching the root."),
             Self::RootLost { root, reason } => {
-                error!(root, reason, "Cannot watch the root; nothing is forgotten.")
+                error!(root, reason, "Cannot watch the root; nothing is forgotten.");
             }
             _ => {}
         }
@@ -263,7 +263,7 @@ impl Event {
     fn log_file(&self) {
         match self {
             Self::HandedOver { seq, id, kind, path, size_bytes } => {
-                info!(seq, %id, kind = kind.as_str(), %path, size_bytes, "Handed over a file.");
+                debug!(seq, %id, kind = kind.as_str(), %path, size_bytes, "Handed over a file.");
             }
             Self::Moved { path } => info!(%path, "Recognised a moved file; it is not sent again."),
             Self::SameContent { path } => debug!(%path, "A file has the content that it had."),

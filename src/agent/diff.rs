@@ -9,7 +9,7 @@ use crate::rules::{FileRules, Judgement};
 use crate::store::{Content, DirId, Known, KnownFile};
 
 /// What is known of a directory before it was listed.
-pub struct View<'a> {
+pub(super) struct View<'a> {
     /// Its path.
     pub path: &'a RelPath,
     /// Its files.
@@ -26,7 +26,7 @@ pub struct View<'a> {
 
 /// A name that needs a look.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct News {
+pub(super) struct News {
     /// The name.
     pub name: Box<[u8]>,
     /// The number that came with it.
@@ -41,7 +41,7 @@ pub struct News {
 
 /// The difference.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Diff {
+pub(super) struct Diff {
     /// Names to look at.
     pub news: Vec<News>,
     /// Sub-directories that are there, known or not.
@@ -56,7 +56,7 @@ pub struct Diff {
 
 /// Compares a listing with what is known. Only a complete one says that something is gone.
 #[must_use]
-pub fn diff(listing: &Listing, view: &View<'_>) -> Diff {
+pub(super) fn diff(listing: &Listing, view: &View<'_>) -> Diff {
     let mut diff = Diff::default();
     for entry in &listing.entries {
         match entry.kind {

@@ -33,7 +33,8 @@ const MAX_ROWS: usize = 512;
 
 /// What the engine is told to do.
 #[derive(Debug, Clone)]
-pub struct Settings {
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of the command line")]
+pub(super) struct Settings {
     /// The watched directories.
     pub roots: Vec<PathBuf>,
     /// Whether to end after one pass.
@@ -64,7 +65,7 @@ pub struct Settings {
 
 /// The state machine.
 #[derive(Debug)]
-pub struct Engine {
+pub(super) struct Engine {
     pub(super) settings: Settings,
     pub(super) store: Arc<Store>,
     pub(super) reporter: Reporter,
@@ -90,7 +91,7 @@ pub(super) struct Pending {
 
 impl Engine {
     /// Takes up where the store says the last run ended.
-    pub fn start(
+    pub(super) fn start(
         settings: Settings,
         store: Arc<Store>,
         reporter: Reporter,
@@ -120,7 +121,7 @@ impl Engine {
         for entry in self.store.directories() {
             let (id, row) = entry?;
             if let Some(root) = numbers.get(&row.root) {
-                self.table.load(id, *root, row);
+                self.table.load(id, *root, &row);
             }
         }
         for (id, row) in self.table.iter_mut() {
@@ -157,7 +158,7 @@ impl Engine {
     }
 
     /// What to do next, and on which root; `None` if nothing can be done before [`Engine::next_wake`] or an outcome.
-    pub fn next_job(&mut self, now: Now) -> Option<(usize, Job)> {
+    pub(super) fn next_job(&mut self, now: Now) -> Option<(usize, Job)> {
         self.next_root_job(now)
             .or_else(|| self.next_pass_file())
             .or_else(|| self.next_waiting_file(now))
@@ -165,9 +166,12 @@ impl Engine {
     }
 
     /// Takes what came of a job.
-    pub fn absorb(&mut self, outcome: Outcome, now: Now) -> Result<(), StoreError> {
+    pub(super) fn absorb(&mut self, outcome: Outcome, now: Now) -> Result<(), StoreError> {
         match outcome {
-            Outcome::Opened(root, opened) => self.absorb_opened(root, opened, now),
+            Outcome::Opened(root, opened) => {
+                self.absorb_opened(root, opened, now);
+                Ok(())
+            }
             Outcome::Checked(root, checked) => {
                 self.absorb_checked(root, checked, now);
                 Ok(())
@@ -179,14 +183,14 @@ impl Engine {
 
     /// Whether what was decided should become durable now.
     #[must_use]
-    pub fn wants_commit(&self, now: Now) -> bool {
+    pub(super) fn wants_commit(&self, now: Now) -> bool {
         let waited = self.pending.since.map(|since| now.steady.since(since));
         self.pending.transaction.len() >= MAX_ROWS
             || waited.is_some_and(|waited| waited >= self.settings.commit_delay)
     }
 
     /// Makes durable what was decided; returns the last number of the journal.
-    pub fn commit(&mut self, now: Now) -> Result<Seq, StoreError> {
+    pub(super) fn commit(&mut self, now: Now) -> Result<Seq, StoreError> {
         let mut pending = std::mem::take(&mut self.pending);
         if pending.transaction.is_empty() {
             return Ok(self.store.head());
@@ -210,7 +214,7 @@ impl Engine {
 
     /// When something is due that is not due now.
     #[must_use]
-    pub fn next_wake(&self) -> Option<Timestamp> {
+    pub(super) fn next_wake(&self) -> Option<Timestamp> {
         let commit = self.pending.since.map(|since| since.plus(self.settings.commit_delay));
         let roots = self.roots.iter().filter(|_| !self.settings.once).flat_map(Root::next_wake);
         roots.chain(commit).min()
@@ -218,19 +222,29 @@ impl Engine {
 
     /// Whether nothing is under way.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.passes.is_empty() && self.roots.iter().all(|root| root.in_flight == 0)
     }
 
     /// Whether something is decided and not durable yet.
     #[must_use]
-    pub fn has_pending(&self) -> bool {
+    pub(super) fn has_pending(&self) -> bool {
         !self.pending.transaction.is_empty()
+    }
+
+    /// Why files wait, and how many for each reason.
+    #[must_use]
+    pub(super) fn waiting_reasons(&self) -> Vec<(u64, String)> {
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for row in self.waiting.values() {
+            *counts.entry(reason_in_short(&row.reason)).or_default() += 1;
+        }
+        counts.into_iter().map(|(reason, count)| (count, reason)).collect()
     }
 
     /// How many calls to the mounts are under way.
     #[must_use]
-    pub fn in_flight(&self) -> usize {
+    pub(super) fn in_flight(&self) -> usize {
         self.roots.iter().map(|root| root.in_flight).sum()
     }
 
@@ -257,10 +271,10 @@ impl Engine {
 
     /// A waiting file whose time has come.
     fn next_waiting_file(&mut self, now: Now) -> Option<(usize, Job)> {
-        let room = self.settings.max_in_flight;
+        let most = self.settings.max_in_flight;
         let mut roots = self.roots.iter_mut().enumerate();
         let (root, (tree, dir, name)) =
-            roots.find_map(|(number, root)| root.take_waiting(room, now).map(|taken| (number, taken)))?;
+            roots.find_map(|(number, root)| root.take_waiting(most, now).map(|taken| (number, taken)))?;
         let task = self.waiting_task(dir, name, now);
         self.busy.insert((dir, task.name.clone()));
         Some((root, Job::Examine { tree, task: Box::new(task) }))
@@ -342,6 +356,15 @@ impl Engine {
         self.pending.since.get_or_insert(now.steady);
         self.pending.directories.insert(dir);
         &mut self.pending.transaction
+    }
+}
+
+/// A reason for waiting without what is peculiar to the file.
+fn reason_in_short(reason: &WaitReason) -> String {
+    match reason {
+        WaitReason::Settling => "must look the same twice, --settle apart".to_owned(),
+        WaitReason::Broken { analysis, .. } => analysis.status.as_str().to_owned(),
+        WaitReason::Unreadable { .. } => "cannot be read".to_owned(),
     }
 }
 

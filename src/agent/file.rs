@@ -260,7 +260,7 @@ impl Engine {
 
 /// A reason for waiting, for people.
 #[must_use]
-pub fn reason_in_words(reason: &WaitReason) -> String {
+pub(super) fn reason_in_words(reason: &WaitReason) -> String {
     match reason {
         WaitReason::Settling => "it must look the same twice".to_owned(),
         WaitReason::Broken { analysis, .. } => match &analysis.detail {

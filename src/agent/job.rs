@@ -13,7 +13,7 @@ use crate::store::{DirId, KnownFile};
 
 /// How a directory is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effort {
+pub(super) enum Effort {
     /// List it only if its stamp is not the one given.
     IfChanged(Stamp),
     /// List it whatever its stamp says, with the client's cached names dropped: it was racy.
@@ -24,7 +24,7 @@ pub enum Effort {
 
 /// When a file is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Read {
+pub(super) enum Read {
     /// Only its stamp is wanted.
     Never,
     /// If its stamp is still this one.
@@ -37,7 +37,7 @@ pub enum Read {
 
 /// Why a file is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub(super) enum Origin {
     /// A listing showed its name.
     Listing,
     /// It waits, and its time has come.
@@ -49,7 +49,7 @@ pub enum Origin {
 
 /// A file to look at, with what the engine knows of it: it travels with the job and comes back with the outcome.
 #[derive(Debug, Clone)]
-pub struct FileTask {
+pub(super) struct FileTask {
     /// Its directory.
     pub dir: DirId,
     /// Its name there.
@@ -70,7 +70,7 @@ pub struct FileTask {
 
 /// Something to do on the mount.
 #[derive(Debug)]
-pub enum Job {
+pub(super) enum Job {
     /// Open a root.
     Open {
         /// Which.
@@ -109,7 +109,7 @@ pub enum Job {
 
 /// What a look at a directory gave.
 #[derive(Debug)]
-pub struct Looked {
+pub(super) struct Looked {
     /// Its stamp, asked before any listing.
     pub stamp: Stamp,
     /// Its names, if they were read.
@@ -118,7 +118,7 @@ pub struct Looked {
 
 /// What a look at a file gave.
 #[derive(Debug)]
-pub struct Examined {
+pub(super) struct Examined {
     /// Its type and stamp, before any reading.
     pub stat: FileStat,
     /// Its content, if it was read and did not change meanwhile.
@@ -127,7 +127,7 @@ pub struct Examined {
 
 /// What became of the reading.
 #[derive(Debug)]
-pub enum ReadOutcome {
+pub(super) enum ReadOutcome {
     /// It was not to be read.
     NotRead,
     /// It changed while it was read, or is not what was stat'ed.
@@ -140,7 +140,7 @@ pub enum ReadOutcome {
 
 /// What came of a job.
 #[derive(Debug)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// Of [`Job::Open`].
     Opened(usize, Result<Arc<Tree>, MountError>),
     /// Of [`Job::Check`].
@@ -153,7 +153,7 @@ pub enum Outcome {
 
 /// What reading a file needs.
 #[derive(Debug, Clone)]
-pub struct Reader {
+pub(super) struct Reader {
     /// How much is unpacked.
     pub limits: Limits,
     /// What is left out.
@@ -162,7 +162,7 @@ pub struct Reader {
 
 /// Does a job; blocks for as long as the mount does.
 #[must_use]
-pub fn perform(job: Job, reader: &Reader) -> Outcome {
+pub(super) fn perform(job: Job, reader: &Reader) -> Outcome {
     match job {
         Job::Open { root, path, options } => Outcome::Opened(root, Tree::open(&path, options).map(Arc::new)),
         Job::Check { root, tree } => Outcome::Checked(root, tree.is_in_place()),

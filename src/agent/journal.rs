@@ -9,7 +9,7 @@ use crate::store::{Refused, Store};
 
 /// A store's journal.
 #[derive(Debug, Clone)]
-pub struct StoreJournal(pub Arc<Store>);
+pub(super) struct StoreJournal(pub Arc<Store>);
 
 impl Journal for StoreJournal {
     fn agent_id(&self) -> String {

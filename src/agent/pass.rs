@@ -6,7 +6,7 @@ use crate::model::{Stamp, Timestamp};
 
 /// A listing whose files are being looked at.
 #[derive(Debug)]
-pub struct Pass {
+pub(super) struct Pass {
     /// The directory's stamp, asked before it was listed.
     pub stamp: Stamp,
     /// Whether the listing may have missed something for the stamp's youth.
@@ -25,7 +25,7 @@ pub struct Pass {
 
 impl Pass {
     /// The next file to look at.
-    pub fn take(&mut self) -> Option<FileTask> {
+    pub(super) fn take(&mut self) -> Option<FileTask> {
         let task = self.todo.pop()?;
         self.under_way += 1;
         Some(task)
@@ -33,7 +33,7 @@ impl Pass {
 
     /// Whether every file was looked at.
     #[must_use]
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.todo.is_empty() && self.under_way == 0
     }
 }

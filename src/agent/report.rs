@@ -10,21 +10,21 @@ use crate::dispatch::{SinkName, SinkReport, SinkState};
 use crate::event::Reporter;
 use crate::model::RelPath;
 use crate::status::{
-    IndexSize, MAX_LISTED, RefusedMessage, Report, RootReport, SinkLine, Statistics, WaitingFile,
+    IndexLine, IndexSize, MAX_LISTED, RefusedMessage, Report, RootReport, SinkLine, Statistics, WaitingFile,
 };
-use crate::store::{Store, StoreError};
+use crate::store::{Content, RootId, RootRow, SeenFile, Store, StoreError};
 
 /// What only a running agent knows.
 #[derive(Debug, Clone)]
 pub struct Live {
     /// The roots that it lost.
-    pub reporter: Reporter,
+    pub(super) reporter: Reporter,
     /// Its sinks.
-    pub sinks: Vec<watch::Receiver<SinkReport>>,
+    pub(super) sinks: Vec<watch::Receiver<SinkReport>>,
 }
 
 /// The state of the agent.
-pub fn report(store: &Store, live: Option<&Live>) -> Result<Report, StoreError> {
+pub(super) fn report(store: &Store, live: Option<&Live>) -> Result<Report, StoreError> {
     let table = load_table(store)?;
     let (waiting_count, waiting) = waiting_files(store, &table)?;
     let refused = store.refused()?.into_iter().map(|(sink, refused)| RefusedMessage {
@@ -46,13 +46,13 @@ pub fn report(store: &Store, live: Option<&Live>) -> Result<Report, StoreError> 
 
 /// The statistics of the ledger.
 #[must_use]
-pub fn statistics(store: &Store) -> Statistics {
+pub(super) fn statistics(store: &Store) -> Statistics {
     let (seq, totals) = store.totals();
     Statistics::of(seq, &totals)
 }
 
 /// How large the index is.
-pub fn index_size(store: &Store) -> Result<IndexSize, StoreError> {
+pub(super) fn index_size(store: &Store) -> Result<IndexSize, StoreError> {
     let (files, gone) = store.count_seen()?;
     Ok(IndexSize {
         directories: store.directories().count() as u64,
@@ -65,47 +65,30 @@ pub fn index_size(store: &Store) -> Result<IndexSize, StoreError> {
 }
 
 /// Every file known, by path: a line of path, size, hash (`-` if never read) and state each.
-pub fn index_list(store: &Store) -> Result<Vec<IndexLine>, StoreError> {
+pub(super) fn index_list(store: &Store) -> Result<Vec<IndexLine>, StoreError> {
     let table = load_table(store)?;
     let mut lines = Vec::new();
     for (dir, _) in table.iter() {
         let path = table.path(dir);
-        lines.extend(store.known(dir)?.into_values().filter_map(|known| IndexLine::of(&path, known.file)));
+        lines.extend(store.known(dir)?.into_values().filter_map(|known| index_line(&path, &known.file)));
     }
     lines.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(lines)
 }
 
-/// A file of the index.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct IndexLine {
-    /// Its path below its root, with odd bytes escaped.
-    pub path: String,
-    /// Its size when it was read, in bytes.
-    pub size: u64,
-    /// The hash of its content; `null` if it was never read.
-    pub blake3: Option<String>,
-    /// The number of its handover; 0 if it was never handed over.
-    pub seq: u64,
-    /// Since when it is gone from the mount.
-    pub gone_since: Option<String>,
-}
-
-impl IndexLine {
-    fn of(dir: &RelPath, file: crate::store::SeenFile) -> Option<Self> {
-        let blake3 = match file.content {
-            crate::store::Content::Hashed(hash) => Some(hash.to_string()),
-            crate::store::Content::Unread => None,
-            crate::store::Content::NotAFile => return None,
-        };
-        Some(Self {
-            path: dir.join(&file.name).to_string(),
-            size: file.stamp.size,
-            blake3,
-            seq: file.seq,
-            gone_since: file.gone_since.map(|since| since.to_string()),
-        })
-    }
+fn index_line(dir: &RelPath, file: &SeenFile) -> Option<IndexLine> {
+    let blake3 = match file.content {
+        Content::Hashed(hash) => Some(hash.to_string()),
+        Content::Unread => None,
+        Content::NotAFile => return None,
+    };
+    Some(IndexLine {
+        path: dir.join(&file.name).to_string(),
+        size: file.stamp.size,
+        blake3,
+        seq: file.seq,
+        gone_since: file.gone_since.map(|since| since.to_string()),
+    })
 }
 
 fn load_table(store: &Store) -> Result<Table, StoreError> {
@@ -113,7 +96,7 @@ fn load_table(store: &Store) -> Result<Table, StoreError> {
     for entry in store.directories() {
         let (id, row) = entry?;
         let root = usize::try_from(row.root.0).unwrap_or_default();
-        table.load(id, root, row);
+        table.load(id, root, &row);
     }
     Ok(table)
 }
@@ -124,12 +107,12 @@ fn roots(store: &Store, table: &Table, live: Option<&Live>) -> Result<Vec<RootRe
         *counts.entry(directory.root).or_default() += 1;
     }
     let lost = live.map(|live| live.reporter.lost_roots()).unwrap_or_default();
-    let line = |(id, row): (crate::store::RootId, crate::store::RootRow)| {
+    let describe = |(id, row): (RootId, RootRow)| {
         let path = String::from_utf8_lossy(&row.path).into_owned();
         let directories = usize::try_from(id.0).ok().and_then(|id| counts.get(&id)).copied().unwrap_or(0);
         RootReport { lost: lost.get(&path).cloned(), path, directories }
     };
-    Ok(store.roots()?.into_iter().map(line).collect())
+    Ok(store.roots()?.into_iter().map(describe).collect())
 }
 
 fn waiting_files(store: &Store, table: &Table) -> Result<(u64, Vec<WaitingFile>), StoreError> {

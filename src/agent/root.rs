@@ -52,8 +52,7 @@ impl Root {
     pub(super) fn new(path: &Path, interval: Duration, seed: u64) -> Self {
         use std::os::unix::ffi::OsStrExt;
         let bytes = path.as_os_str().as_bytes().to_vec();
-        let row =
-            RootRow { path: bytes, identity: None, walked: false, audited_at: None };
+        let row = RootRow { path: bytes, identity: None, walked: false, audited_at: None };
         Self {
             id: RootId(0),
             path: path.to_path_buf(),
@@ -128,21 +127,15 @@ impl Engine {
         Some((number, job))
     }
 
-    pub(super) fn absorb_opened(
-        &mut self,
-        number: usize,
-        opened: Result<Arc<Tree>, MountError>,
-        now: Now,
-    ) -> Result<(), StoreError> {
+    pub(super) fn absorb_opened(&mut self, number: usize, opened: Result<Arc<Tree>, MountError>, now: Now) {
         self.called(number, now);
         match opened {
             Ok(tree) => match self.objection(number, tree.identity()) {
-                None => self.found(number, tree, now)?,
+                None => self.found(number, tree, now),
                 Some(objection) => self.lose(number, objection),
             },
             Err(error) => self.lose(number, format!("{error}; is it mounted?")),
         }
-        Ok(())
     }
 
     pub(super) fn absorb_checked(&mut self, number: usize, checked: Result<bool, MountError>, now: Now) {
@@ -153,7 +146,7 @@ impl Engine {
                 self.begin_audit_if_due(number, now);
             }
             Ok(false) => {
-                self.lose(number, "it was unmounted, or something else was mounted there".to_owned())
+                self.lose(number, "it was unmounted, or something else was mounted there".to_owned());
             }
             Err(error) => self.lose(number, error.to_string()),
         }
@@ -181,8 +174,8 @@ impl Engine {
         })
     }
 
-    fn found(&mut self, number: usize, tree: Arc<Tree>, now: Now) -> Result<(), StoreError> {
-        let Some(root) = self.roots.get_mut(number) else { return Ok(()) };
+    fn found(&mut self, number: usize, tree: Arc<Tree>, now: Now) {
+        let Some(root) = self.roots.get_mut(number) else { return };
         let identity = tree.identity();
         let file_system = format!("{} {}", identity.fs_type, identity.source);
         root.row.identity = Some(identity.lasting());
@@ -196,7 +189,6 @@ impl Engine {
             self.add_top(number, now);
         }
         self.schedule_all(number, now);
-        Ok(())
     }
 
     fn add_top(&mut self, number: usize, now: Now) {
@@ -264,7 +256,7 @@ impl Engine {
 
     /// Roots that cannot be watched now, with the reason.
     #[must_use]
-    pub fn lost_roots(&self) -> Vec<(PathBuf, String)> {
+    pub(super) fn lost_roots(&self) -> Vec<(PathBuf, String)> {
         let lost = |root: &Root| root.lost.clone().map(|reason| (root.path.clone(), reason));
         self.roots.iter().filter_map(lost).collect()
     }

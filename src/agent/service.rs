@@ -51,20 +51,20 @@ pub enum ServiceError {
 
 /// How others see and stop the engine's thread.
 #[derive(Debug, Clone, Default)]
-pub struct Handle {
+pub(super) struct Handle {
     stop: Arc<AtomicBool>,
     beats: Arc<AtomicU64>,
 }
 
 impl Handle {
     /// Asks the thread to end; it does within a few seconds.
-    pub fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
     /// Rises as long as the thread is alive.
     #[must_use]
-    pub fn beats(&self) -> u64 {
+    pub(super) fn beats(&self) -> u64 {
         self.beats.load(Ordering::Relaxed)
     }
 
@@ -75,7 +75,7 @@ impl Handle {
 
 /// The engine and what it drives.
 #[derive(Debug)]
-pub struct Service {
+pub(super) struct Service {
     engine: Engine,
     pools: Vec<Workers<Job>>,
     outcomes: Receiver<Outcome>,
@@ -90,7 +90,7 @@ pub struct Service {
 
 /// How many workers a root gets, and what they need.
 #[derive(Debug, Clone)]
-pub struct Crew {
+pub(super) struct Crew {
     /// Threads a root.
     pub workers: usize,
     /// What reading files needs.
@@ -99,7 +99,7 @@ pub struct Crew {
 
 impl Service {
     /// Starts the workers.
-    pub fn new(
+    pub(super) fn new(
         engine: Engine,
         crew: &Crew,
         clock: Clock,
@@ -119,7 +119,7 @@ impl Service {
     }
 
     /// Works until it is stopped, or in one-shot mode until nothing is left to look at.
-    pub fn run(mut self) -> Result<Engine, ServiceError> {
+    pub(super) fn run(mut self) -> Result<Engine, ServiceError> {
         while !self.handle.is_stopped() {
             let now = self.clock.now();
             self.hand_out(now)?;

@@ -9,7 +9,8 @@ use crate::store::{DirId, DirRow, RootId};
 
 /// A directory.
 #[derive(Debug, Clone)]
-pub struct Directory {
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each read by itself")]
+pub(super) struct Directory {
     /// The engine's number of its root.
     pub root: usize,
     /// The directory that holds it.
@@ -43,7 +44,7 @@ pub struct Directory {
 impl Directory {
     /// A directory just found.
     #[must_use]
-    pub fn found(root: usize, parent: Option<DirId>, name: &[u8]) -> Self {
+    pub(super) fn found(root: usize, parent: Option<DirId>, name: &[u8]) -> Self {
         Self {
             root,
             parent,
@@ -62,7 +63,7 @@ impl Directory {
         }
     }
 
-    fn from_row(root: usize, row: DirRow) -> Self {
+    fn from_row(root: usize, row: &DirRow) -> Self {
         Self {
             stamp: row.stamp,
             racy: row.racy,
@@ -75,7 +76,7 @@ impl Directory {
 
     /// As it is stored.
     #[must_use]
-    pub fn row(&self, root: RootId) -> DirRow {
+    pub(super) fn row(&self, root: RootId) -> DirRow {
         DirRow {
             root,
             parent: self.parent,
@@ -90,11 +91,11 @@ impl Directory {
 }
 
 /// Names of the sub-directories of one directory.
-pub type Children = HashMap<Box<[u8]>, DirId>;
+pub(super) type Children = HashMap<Box<[u8]>, DirId>;
 
 /// Every directory known.
 #[derive(Debug, Default)]
-pub struct Table {
+pub(super) struct Table {
     rows: HashMap<DirId, Directory>,
     children: HashMap<DirId, Children>,
     no_children: Children,
@@ -102,12 +103,12 @@ pub struct Table {
 
 impl Table {
     /// Adds a stored directory.
-    pub fn load(&mut self, id: DirId, root: usize, row: DirRow) {
+    pub(super) fn load(&mut self, id: DirId, root: usize, row: &DirRow) {
         self.insert(id, Directory::from_row(root, row));
     }
 
     /// Adds a directory.
-    pub fn insert(&mut self, id: DirId, directory: Directory) {
+    pub(super) fn insert(&mut self, id: DirId, directory: Directory) {
         if let Some(parent) = directory.parent {
             self.children.entry(parent).or_default().insert(directory.name.clone(), id);
         }
@@ -116,40 +117,34 @@ impl Table {
 
     /// A directory.
     #[must_use]
-    pub fn get(&self, id: DirId) -> Option<&Directory> {
+    pub(super) fn get(&self, id: DirId) -> Option<&Directory> {
         self.rows.get(&id)
     }
 
     /// A directory, to change.
-    pub fn get_mut(&mut self, id: DirId) -> Option<&mut Directory> {
+    pub(super) fn get_mut(&mut self, id: DirId) -> Option<&mut Directory> {
         self.rows.get_mut(&id)
     }
 
     /// The sub-directories of a directory, gone ones included.
     #[must_use]
-    pub fn children(&self, id: DirId) -> &Children {
+    pub(super) fn children(&self, id: DirId) -> &Children {
         self.children.get(&id).unwrap_or(&self.no_children)
     }
 
-    /// The top directory of a root.
-    #[must_use]
-    pub fn top(&self, root: usize) -> Option<DirId> {
-        self.rows.iter().find(|(_, row)| row.root == root && row.parent.is_none()).map(|(id, _)| *id)
-    }
-
     /// Every directory with its number.
-    pub fn iter(&self) -> impl Iterator<Item = (DirId, &Directory)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (DirId, &Directory)> {
         self.rows.iter().map(|(id, row)| (*id, row))
     }
 
     /// Every directory, to change.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (DirId, &mut Directory)> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (DirId, &mut Directory)> {
         self.rows.iter_mut().map(|(id, row)| (*id, row))
     }
 
     /// A directory and everything below it.
     #[must_use]
-    pub fn subtree(&self, id: DirId) -> Vec<DirId> {
+    pub(super) fn subtree(&self, id: DirId) -> Vec<DirId> {
         let mut found = vec![id];
         let mut next = 0;
         while let Some(dir) = found.get(next).copied() {
@@ -161,7 +156,7 @@ impl Table {
 
     /// The path of a directory below its root.
     #[must_use]
-    pub fn path(&self, id: DirId) -> RelPath {
+    pub(super) fn path(&self, id: DirId) -> RelPath {
         let mut names = Vec::new();
         let mut next = Some(id);
         while let Some(row) = next.and_then(|id| self.rows.get(&id)) {
@@ -186,6 +181,5 @@ mod tests {
         assert_eq!(table.path(DirId(1)), RelPath::root());
         assert_eq!(table.subtree(DirId(2)), [DirId(2), DirId(3)]);
         assert_eq!(table.children(DirId(1)).get(b"a".as_slice()), Some(&DirId(2)));
-        assert_eq!(table.top(0), Some(DirId(1)));
     }
 }

@@ -6,7 +6,7 @@ use crate::store::{Content, SeenFile, WaitReason};
 
 /// The verdict on a file that was read whole and steady.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// It has the content that it had: only its stamp is noted.
     Same,
     /// It is known under another path: recorded here, neither counted nor sent.
@@ -19,7 +19,7 @@ pub enum Verdict {
 
 /// What the verdict depends on besides the content.
 #[derive(Debug, Clone, Copy)]
-pub struct Circumstances<'a> {
+pub(super) struct Circumstances<'a> {
     /// What is known under its path.
     pub known: Option<&'a SeenFile>,
     /// Its stamp.
@@ -32,7 +32,7 @@ pub struct Circumstances<'a> {
 
 /// Judges a file.
 #[must_use]
-pub fn judge(reading: &Reading, circumstances: &Circumstances<'_>) -> Verdict {
+pub(super) fn judge(reading: &Reading, circumstances: &Circumstances<'_>) -> Verdict {
     match circumstances.known.map(|file| file.content) {
         Some(Content::Hashed(hash)) if hash == reading.blake3 => return Verdict::Same,
         Some(Content::Unread) if is_same_file(circumstances) => return Verdict::Same,

@@ -2,6 +2,11 @@
 
 mod report;
 mod statistics;
+mod summary;
 
-pub use report::{IndexSize, MAX_LISTED, Report, RefusedMessage, RootReport, SinkLine, WaitingFile, render};
+pub use report::{
+    IndexLine, IndexSize, MAX_LISTED, RefusedMessage, Report, RootReport, SinkLine, WaitingFile,
+};
+pub use report::{render, render_list, render_size};
 pub use statistics::{Statistics, render_statistics};
+pub use summary::Summary;

@@ -97,6 +97,49 @@ pub struct IndexSize {
     pub bytes: u64,
 }
 
+/// A file of the index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexLine {
+    /// Its path below its root, with odd bytes escaped.
+    pub path: String,
+    /// Its size when it was read, in bytes.
+    pub size: u64,
+    /// The hash of its content; `null` if it was never read.
+    pub blake3: Option<String>,
+    /// The number of its handover; 0 if it was never handed over.
+    pub seq: u64,
+    /// Since when it is gone from the mount.
+    pub gone_since: Option<String>,
+}
+
+/// The size of the index for a terminal.
+#[must_use]
+pub fn render_size(size: &IndexSize) -> String {
+    let rows = [
+        ("directories", size.directories),
+        ("files", size.files),
+        ("of these gone", size.gone),
+        ("waiting", size.waiting),
+        ("journal", size.journal),
+        ("bytes on disk", size.bytes),
+    ];
+    rows.iter().fold(String::new(), |mut text, (name, number)| {
+        let _ = writeln!(text, "{name:<14} {number}");
+        text
+    })
+}
+
+/// The files of the index, a line each: hash, size, path, as `b3sum` prints them with the size between.
+#[must_use]
+pub fn render_list(lines: &[IndexLine]) -> String {
+    lines.iter().fold(String::new(), |mut text, line| {
+        let hash = line.blake3.as_deref().unwrap_or("-");
+        let gone = if line.gone_since.is_some() { "  (gone)" } else { "" };
+        let _ = writeln!(text, "{hash:<64} {:>12} {}{gone}", line.size, line.path);
+        text
+    })
+}
+
 /// The report for a terminal.
 #[must_use]
 pub fn render(report: &Report) -> String {
@@ -110,7 +153,13 @@ pub fn render(report: &Report) -> String {
     push_table(&mut text, &["ROOT", "DIRECTORIES", "STATE"], roots);
     let sinks = report.sinks.iter().map(|sink| {
         let reason = sink.reason.clone().unwrap_or_default();
-        vec![sink.sink.clone(), sink.state.clone(), sink.confirmed.to_string(), sink.behind.to_string(), reason]
+        vec![
+            sink.sink.clone(),
+            sink.state.clone(),
+            sink.confirmed.to_string(),
+            sink.behind.to_string(),
+            reason,
+        ]
     });
     push_table(&mut text, &["SINK", "STATE", "CONFIRMED", "BEHIND", "REASON"], sinks);
     let waiting = report.waiting.iter().map(|file| {
@@ -131,7 +180,7 @@ pub fn render(report: &Report) -> String {
 /// Adds a table and a blank line, or nothing if it has no rows.
 pub(super) fn push_table(text: &mut String, header: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(header.iter().copied());
+    table.load_style(NOTHING).set_header(header.iter().copied());
     for row in rows {
         table.add_row(row);
     }

@@ -43,7 +43,8 @@ impl Statistics {
             statistics.namespace(namespace).counters.insert(counter.as_str().to_owned(), *count);
         }
         for ((namespace, board, member), score) in &totals.scores {
-            let ranking = statistics.namespace(namespace).rankings.entry(board.as_str().to_owned()).or_default();
+            let ranking =
+                statistics.namespace(namespace).rankings.entry(board.as_str().to_owned()).or_default();
             ranking.insert(member.clone(), *score);
         }
         for (namespace, _) in &totals.users {
