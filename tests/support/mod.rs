@@ -1,0 +1,39 @@
+//! What integration tests share: real servers on loopback, a journal in memory.
+
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses its own part")]
+
+pub mod journal;
+pub mod servers;
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test counts as hung; nothing is asserted about speed.
+pub const HANG: Duration = Duration::from_secs(90);
+
+/// Polls until `ready` gives a value.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(start.elapsed() < HANG, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The same without blocking the runtime.
+pub async fn eventually_async<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut ready: impl FnMut() -> F,
+) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = ready().await {
+            return value;
+        }
+        assert!(start.elapsed() < HANG, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
