@@ -19,6 +19,7 @@ struct Inner {
     refused: Vec<(SinkName, Seq, String)>,
     totals: Totals,
     failing: bool,
+    failing_confirms: bool,
 }
 
 /// Keeps everything in memory; can be told to fail.
@@ -85,6 +86,10 @@ impl MemoryJournal {
         self.inner().failing = failing;
     }
 
+    pub fn fail_confirms(&self, failing: bool) {
+        self.inner().failing_confirms = failing;
+    }
+
     fn checked(&self) -> Result<MutexGuard<'_, Inner>, JournalError> {
         let inner = self.inner();
         if inner.failing { Err(JournalError::new("disk full")) } else { Ok(inner) }
@@ -122,6 +127,9 @@ impl Journal for MemoryJournal {
 
     fn confirm(&self, sink: SinkName, upto: Seq) -> Result<(), JournalError> {
         let mut inner = self.checked()?;
+        if inner.failing_confirms {
+            return Err(JournalError::new("disk full"));
+        }
         let cursor = inner.cursors.entry(sink).or_default();
         assert!(upto > *cursor, "{sink} confirmed {upto} after {cursor}");
         *cursor = upto;

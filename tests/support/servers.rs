@@ -215,6 +215,34 @@ impl RedisServer {
         }
     }
 
+    /// Stops answering without closing anything, until [`RedisServer::resume`].
+    pub fn pause(&self) {
+        self.process.as_ref().unwrap().signal("STOP");
+    }
+
+    pub fn resume(&self) {
+        self.process.as_ref().unwrap().signal("CONT");
+    }
+
+    /// Keeps a copy of the data, for [`RedisServer::roll_back`]; restarts.
+    pub fn keep_copy(&mut self) {
+        self.stop();
+        self.copy("appendonlydir", "copy");
+        self.restart();
+    }
+
+    /// Puts the copy in place of the data; restarts.
+    pub fn roll_back(&mut self) {
+        self.stop();
+        self.copy("copy", "appendonlydir");
+        self.restart();
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let _ = std::fs::remove_dir_all(self.folder.file(to));
+        run(Command::new("cp").arg("-a").arg(self.folder.file(from)).arg(self.folder.file(to)), "coreutils");
+    }
+
     /// Removes the data; only while it is stopped.
     pub fn wipe(&self) {
         assert!(self.process.is_none(), "stop the server first");
