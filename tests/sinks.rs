@@ -1,5 +1,8 @@
 //! The sinks against real servers: what is counted and queued, whatever breaks in between.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+#![allow(clippy::wildcard_imports, clippy::cast_precision_loss, reason = "short tests, small numbers")]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -54,7 +57,7 @@ impl Rig {
         let waiting = report.wait_for(|report| wanted(&report.state));
         match tokio::time::timeout(HANG, waiting).await {
             Ok(report) => report.unwrap().state.clone(),
-            Err(_) => panic!("never {what}: {:?}", self.report().borrow()),
+            Err(error) => panic!("never {what}: {error}: {:?}", self.report().borrow()),
         }
     }
 
@@ -341,13 +344,17 @@ async fn check_refusal(set_up: &[&[&str]], mend: &[&[&str]], user: &str, told: &
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]).query::<redis::Value>(&mut server.connect()).unwrap();
     };
-    set_up.iter().for_each(|words| command(words));
+    for words in set_up {
+        command(words);
+    }
     let url = format!("redis://{user}127.0.0.1:{}", server.port());
     let rig = Rig::new(&journal, redis_sink(&url));
     let last = journal.push_jobs(0..10);
     let (reason, transient) = rig.down().await;
     assert!(reason.contains(told) && !transient && !reason.contains("hush"), "{reason}");
-    mend.iter().for_each(|words| command(words));
+    for words in mend {
+        command(words);
+    }
     rig.drained(last).await;
     check_counted(&server, &journal);
     rig.stop().await;
@@ -549,9 +556,9 @@ async fn amqp_message_too_large_is_refused_and_the_rest_arrives() {
     let last = journal.push_jobs(21..40);
     let rig = Rig::new(&journal, queue_sink(queue("large")));
     rig.drained(last).await;
-    let list = journal.refused();
-    assert_eq!(list.iter().map(|entry| entry.1).collect::<Vec<_>>(), [refused]);
-    assert!(list[0].2.contains("larger than configured max size"), "{}", list[0].2);
+    let kept = journal.refused();
+    assert_eq!(kept.iter().map(|entry| entry.1).collect::<Vec<_>>(), [refused]);
+    assert!(kept[0].2.contains("larger than configured max size"), "{}", kept[0].2);
     let (_connection, channel) = channel(rabbit()).await;
     let mut found = Vec::new();
     while let Some(message) =
@@ -717,6 +724,44 @@ async fn amqp_server_away_killed_and_blocked() {
     expected.sort();
     assert_eq!(received, expected);
     rig.stop().await;
+}
+
+/// Runs the example worker until it has seen `count` new ids; gives its lines.
+fn work(queue: &str, ids: &std::path::Path, count: u32) -> Vec<String> {
+    let test = std::env::current_exe().unwrap();
+    let worker = test.ancestors().nth(2).unwrap().join("examples/worker");
+    assert!(worker.exists(), "build it first: cargo build --examples");
+    let output = std::process::Command::new(worker)
+        .args(["--amqp", &rabbit().url(), "--queue", queue, "--count", &count.to_string(), "--ids"])
+        .arg(ids)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_does_each_job_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ids");
+    let journal = MemoryJournal::new("a");
+    for round in 0..2 {
+        // The second round sends the first one's messages again.
+        journal.set_cursor(SinkName::Amqp, 0);
+        let rig = Rig::new(&journal, queue_sink(queue("worker")));
+        rig.drained(journal.push_jobs(round * 10..round * 10 + 10)).await;
+        rig.stop().await;
+        let after = journal.head().unwrap() - 10;
+        let lines = tokio::task::block_in_place(|| work("worker", &file, 10));
+        let expected: Vec<_> = (journal.read(after, 10).unwrap().iter())
+            .map(|handover| format!("{} appeared {}", handover.id, handover.path))
+            .collect();
+        assert_eq!(lines, expected);
+    }
+    let known: Vec<_> = std::fs::read_to_string(&file).unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(known, ids(&journal, 0));
+    let (_connection, channel) = channel(rabbit()).await;
+    receive(&channel, "worker", 0).await;
 }
 
 // ---- All sinks

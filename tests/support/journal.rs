@@ -48,7 +48,9 @@ impl MemoryJournal {
         let mut inner = self.inner();
         inner.last = inner.last.max(inner.floor) + 1;
         handover.seq = inner.last;
-        changes_of(&handover).iter().for_each(|change| inner.totals.apply(change));
+        for change in &changes_of(&handover) {
+            inner.totals.apply(change);
+        }
         let seq = inner.last;
         inner.history.insert(seq, handover);
         drop(inner);
