@@ -14,6 +14,9 @@ pub enum SinkError {
     /// It answers, but has no room or is not ready yet; it will be on its own.
     #[error("{0}")]
     Busy(String),
+    /// It answers with an error that names no cause we know.
+    #[error("{0}")]
+    Rejected(String),
     /// It answers and refuses; it will not change before somebody acts.
     #[error("{reason}; {remedy}")]
     Refused {

@@ -208,27 +208,25 @@ mod tests {
         Pulse::new(SinkName::Redis, Reporter::default())
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn drains_with_patience_for_progress_only() {
         let (pulse, reader) = pulse();
-        let wait = tokio::spawn(drained(reader.clone(), 3, Duration::from_secs(10)));
-        for seq in 1..=3 {
-            tokio::time::sleep(Duration::from_secs(9)).await;
-            pulse.position(seq, 3);
-        }
+        let wait = tokio::spawn(drained(reader.clone(), 2, Duration::from_secs(60)));
+        pulse.position(1, 2);
+        tokio::task::yield_now().await;
+        pulse.position(2, 2);
         assert_eq!(wait.await.unwrap(), None);
-        let left = drained(reader, 5, Duration::from_secs(10)).await;
-        assert_eq!(left.map(|left| (left.sink, left.behind)), Some((SinkName::Redis, 2)));
+        let left = drained(reader, 5, Duration::from_millis(1)).await;
+        assert_eq!(left.map(|left| (left.sink, left.behind)), Some((SinkName::Redis, 3)));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn waits_longer_only_while_blocked() {
         let (pulse, reader) = pulse();
-        let limit = Duration::from_secs(5);
-        let soon = async { tokio::time::sleep(Duration::from_secs(4)).await };
-        assert_eq!(patiently(soon, limit, &pulse, || None).await, Some(()));
-        let late = || async { tokio::time::sleep(Duration::from_secs(60)).await };
-        assert_eq!(patiently(late(), limit, &pulse, || None).await, None);
+        let limit = LOOK_EVERY * 2;
+        let late = || tokio::time::sleep(LOOK_EVERY * 3);
+        assert_eq!(patiently(std::future::ready(1), limit, &pulse, || None).await, Some(1));
+        assert_eq!(patiently(std::future::pending::<()>(), limit, &pulse, || None).await, None);
         assert_eq!(patiently(late(), limit, &pulse, || Some("alarm".to_owned())).await, Some(()));
         assert!(matches!(reader.borrow().state, SinkState::Blocked { .. }));
     }

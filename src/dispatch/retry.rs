@@ -5,19 +5,19 @@
 use std::time::Duration;
 
 /// The first wait, before jitter.
-pub(super) const FIRST_DELAY: Duration = Duration::from_millis(100);
+pub(crate) const FIRST_DELAY: Duration = Duration::from_millis(100);
 
 /// The longest wait.
-pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(30);
+pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
 /// How long after the first line of an outage, and after every reminder, another reminder is due.
-pub(super) const REMINDER_EVERY: Duration = Duration::from_secs(60);
+pub(crate) const REMINDER_EVERY: Duration = Duration::from_secs(60);
 
 /// The wait after the `attempt`-th failure in a row (1 for the first): doubles up to [`LONGEST_DELAY`].
 ///
 /// `jitter` from 0 to 1 takes up to half of it off, so that agents that lost the same server do not return together.
 #[must_use]
-pub(super) fn delay(attempt: u32, jitter: f64) -> Duration {
+pub(crate) fn delay(attempt: u32, jitter: f64) -> Duration {
     let doublings = attempt.saturating_sub(1).min(16);
     let whole = FIRST_DELAY.saturating_mul(1 << doublings).min(LONGEST_DELAY);
     whole.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)

@@ -29,6 +29,9 @@ const LEDGER_PATIENCE: Duration = Duration::from_secs(120);
 /// The rate's refresh takes at most one part in this many of Redis's time.
 const RATE_SHARE: u32 = 20;
 
+const PERMISSIONS: &str =
+    "give the Redis user all commands that the statistics need (see ACL LOG), on a Redis of 6.2 or later";
+
 /// The sink.
 pub(crate) struct Statistics {
     settings: RedisSettings,
@@ -77,7 +80,7 @@ impl Statistics {
         let mut probe = self.scripts.probe.prepare_invoke();
         probe.key(&cursor_key);
         let probing = probe.invoke_async::<Option<Seq>>(&mut connection);
-        let cursor = self.within(self.settings.timeout, probing).await?;
+        let cursor = self.within(self.settings.timeout, probing).await.map_err(probe_refused)?;
         Ok(Session { connection, cursor_key, cursor, rate_due: Instant::now(), stale: true })
     }
 
@@ -251,6 +254,14 @@ fn moved() -> SinkError {
     SinkError::Busy("the cursor in Redis is not where it was left; comparing anew".to_owned())
 }
 
+/// A plain error of the probe can only mean that a command is not allowed or not known: its key is our own.
+fn probe_refused(error: SinkError) -> SinkError {
+    match error {
+        SinkError::Rejected(reason) => SinkError::Refused { reason, remedy: PERMISSIONS },
+        other => other,
+    }
+}
+
 /// Sorts what Redis says by who can mend it.
 fn explain(code: Option<&str>, kind: redis::ErrorKind, reason: String) -> SinkError {
     let remedy = match code {
@@ -258,7 +269,8 @@ fn explain(code: Option<&str>, kind: redis::ErrorKind, reason: String) -> SinkEr
             return SinkError::Busy(reason);
         }
         Some("WRONGPASS" | "NOAUTH") => "check user and password in the Redis URL",
-        Some("NOPERM") => "give the Redis user the commands and keys that the statistics need (see ACL LOG)",
+        Some("NOPERM") => PERMISSIONS,
+        Some("ERR") => return SinkError::Rejected(reason),
         Some("READONLY") => "this server is a replica: point the Redis URL to the primary",
         Some("OOM") => "Redis is at its maxmemory: raise it or free keys",
         Some("MISCONF") => "Redis cannot save to its disk: make space or see its log",
