@@ -118,7 +118,7 @@ fn boot(group: &str, trials: &[Trial], board: &Board) -> Vec<String> {
     };
     for name in waiting {
         board.put(Report { name, failure: Some(why), seconds: 0.0, output: String::new() });
-        why = "the guest kernel gave no result for this trial: see the first one that failed".to_owned();
+        why = String::from("the guest kernel gave no result for this trial: see the first one that failed");
     }
     figures
 }

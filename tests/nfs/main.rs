@@ -11,6 +11,7 @@
 //! The guest has one CPU and slow system calls: assert counts of RPCs and ratios there, never times. All its time comes
 //! from one clock: see [`rig::Program::clock`] for a server whose clock is off.
 #![expect(clippy::unwrap_used, reason = "a trial ends with the first thing that does not hold")]
+#![expect(clippy::indexing_slicing, reason = "as above")]
 #![expect(clippy::print_stdout, reason = "standard output is a trial's report")]
 
 mod agent;

@@ -1,11 +1,13 @@
 //! The rig's own tools do what their names say.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::Signal;
 
-use crate::rig::{self, Ended, Mount, Program, Running, Server, look};
+use crate::rig::{self, Ended, Mount, Program, Running, look, server};
 use crate::trial::{BOTH, Case, Trial};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -19,6 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         each("round_trip_is_delayed", &BOTH, round_trip_is_delayed),
         each("pulled_cable_is_no_answer", &BOTH, pulled_cable_is_no_answer),
         each("dropped_caches_are_asked_again", &BOTH, dropped_caches_are_asked_again),
+        each("squashed_root_is_refused", &BOTH, squashed_root_is_refused),
         each("program_is_watched_and_signalled", once, program_is_watched_and_signalled),
         each("program_may_have_another_clock", once, program_may_have_another_clock),
     ]
@@ -37,7 +40,7 @@ fn every_mount_option_mounts(case: Case) {
 fn round_trip_is_delayed(case: Case) {
     let mount = Mount::new(case, "");
     let time = |round_trip: Duration| {
-        Server.round_trip(round_trip);
+        server::round_trip(round_trip);
         let started = Instant::now();
         look::forced(mount.client_path()).unwrap();
         started.elapsed()
@@ -51,12 +54,12 @@ fn pulled_cable_is_no_answer(case: Case) {
     let mount = Mount::new(case, "");
     let stat = Program::named("stat").args([mount.client_path()]).args(["--cached=never"]);
     stat.run(SOON).expect_code(0);
-    Server.lose_percent(100);
+    server::lose_percent(100);
     let mut blocked = stat.start();
     std::thread::sleep(Duration::from_secs(1));
     assert!(blocked.is_alive(), "no answer comes through");
     assert_eq!(blocked.kill().signal(), Some(Signal::KILL.as_raw()), "the wait can be killed");
-    Server.lose_percent(0);
+    server::lose_percent(0);
     stat.run(SOON).expect_code(0);
 }
 
@@ -64,10 +67,24 @@ fn dropped_caches_are_asked_again(case: Case) {
     let mount = Mount::new(case, "");
     let path = mount.client_path().join("folder");
     fs::create_dir(mount.server_path().join("folder")).unwrap();
-    look::plain(&path).unwrap();
+    for _ in 0..2 {
+        // The way there is asked for at the first look, permission to go it at the second.
+        look::plain(&path).unwrap();
+    }
     assert_eq!(mount.cost(|| look::plain(&path).unwrap()).0.total(), 0);
     rig::drop_caches();
     assert!(mount.cost(|| look::plain(&path).unwrap()).0.total() > 0);
+}
+
+fn squashed_root_is_refused(case: Case) {
+    let mount = Mount::new(case, "");
+    let path = mount.client_path().join("private");
+    fs::create_dir(mount.server_path().join("private")).unwrap();
+    fs::set_permissions(mount.server_path().join("private"), fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(look::names(&path).is_ok());
+    server::export(mount.fs(), "root_squash");
+    rig::drop_caches();
+    assert_eq!(look::names(&path).unwrap_err(), Errno::ACCESS);
 }
 
 fn program_is_watched_and_signalled(_: Case) {

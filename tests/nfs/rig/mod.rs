@@ -4,7 +4,7 @@
 pub(crate) mod look;
 mod mount;
 mod program;
-mod server;
+pub(crate) mod server;
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,6 @@ use std::{fs, thread};
 
 pub(crate) use mount::{Mount, Rpcs};
 pub(crate) use program::{Ended, Program, Running};
-pub(crate) use server::Server;
 
 /// Begins the lines of a trial's output that are kept as figures: `target/tmp/nfs-rig/measured`.
 pub(crate) const MEASURED: &str = "measured: ";
@@ -26,7 +25,7 @@ pub(crate) fn measured(what: &str, rpcs: &Rpcs) {
 /// Brings the guest back to where it was after booting: no mounts, no delay, the server up with all its exports.
 pub(crate) fn reset() {
     mount::unmount_all();
-    Server.reset();
+    server::reset();
 }
 
 /// Makes the server's and the client's caches forget what they can: page cache, dentries and inodes.

@@ -55,7 +55,7 @@ impl Mount {
         &self.server
     }
 
-    /// The export that the folder belongs to, for [`super::Server`].
+    /// The export that the folder belongs to, for [`super::server`].
     pub(crate) fn fs(&self) -> Fs {
         self.case.fs
     }

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// A program to run: [`Program::agent`] for ours, [`Program::named`] for any other.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
-    program: OsString,
+    path: OsString,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     clock: Option<String>,
@@ -26,8 +26,8 @@ impl Program {
         Self::named(env!("CARGO_BIN_EXE_nfs-scout"))
     }
 
-    pub(crate) fn named(program: impl Into<OsString>) -> Self {
-        Self { program: program.into(), arguments: Vec::new(), environment: Vec::new(), clock: None }
+    pub(crate) fn named(path: impl Into<OsString>) -> Self {
+        Self { path: path.into(), arguments: Vec::new(), environment: Vec::new(), clock: None }
     }
 
     pub(crate) fn args(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
@@ -60,10 +60,10 @@ impl Program {
         ));
         fs::create_dir(&folder).unwrap();
         let mut command = match &self.clock {
-            None => Command::new(&self.program),
+            None => Command::new(&self.path),
             Some(shift) => {
                 let mut command = Command::new("faketime");
-                command.args(["--exclude-monotonic", "-f", shift]).arg(&self.program);
+                command.args(["--exclude-monotonic", "-f", shift]).arg(&self.path);
                 command
             }
         };
@@ -74,7 +74,7 @@ impl Program {
             .stdout(File::create(folder.join("stdout")).unwrap())
             .stderr(File::create(folder.join("stderr")).unwrap())
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
+            .unwrap_or_else(|error| panic!("{}: {error}", self.path.display()));
         Running { child, folder }
     }
 
