@@ -317,7 +317,9 @@ mod tests {
     #[track_caller]
     fn check(handover: &Handover, namespace: &str, expected: [i64; 5]) {
         let mut totals = Totals::default();
-        changes_of(handover).iter().for_each(|change| totals.apply(change));
+        for change in &changes_of(handover) {
+            totals.apply(change);
+        }
         assert_eq!(Counter::ALL.map(|counter| totals.counter(namespace, counter)), expected);
     }
 

@@ -11,7 +11,7 @@ use super::Timestamp;
 ///
 /// Names on a file system are bytes. Only the message encoder decides how to spell one that is not UTF-8.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-pub struct RelPath(#[serde(with = "serde_bytes_vec")] Vec<u8>);
+pub struct RelPath(#[serde(with = "serde_bytes")] Vec<u8>);
 
 impl RelPath {
     /// The root itself.
@@ -175,32 +175,6 @@ macro_rules! hex_text {
 
 hex_text!(ContentHash);
 hex_text!(MessageId);
-
-/// Stores a byte string as bytes: the default is a sequence of numbers.
-mod serde_bytes_vec {
-    use serde::{Deserializer, Serializer, de::Visitor};
-    use std::fmt;
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Vec<u8>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("bytes")
-            }
-
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
-    }
-}
 
 #[cfg(test)]
 mod tests {

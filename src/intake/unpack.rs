@@ -1,0 +1,70 @@
+//! What gunzip gives, up to a limit, with gzip's failures told apart.
+
+use std::io::{self, BufReader, Read};
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::fault::Fault;
+use super::source::READ_BYTES;
+
+/// The unpacked bytes of a gzip file.
+///
+/// Reads several gzip members as one, as gzip(1) does. Anything else behind the last member is a fault, zeros too, though gzip(1)
+/// skips those: a file that was allocated ahead and is still being written looks just so, and its hash is not final.
+pub(super) struct Unpacked<R> {
+    gzip: MultiGzDecoder<BufReader<R>>,
+    limit: u64,
+    left: u64,
+}
+
+impl<R: Read> Unpacked<R> {
+    pub(super) fn new(source: R, limit: u64) -> Self {
+        let source = BufReader::with_capacity(READ_BYTES, source);
+        Self { gzip: MultiGzDecoder::new(source), limit, left: limit }
+    }
+
+    /// Fills as much of `buffer` as there is; less only at the end.
+    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, Fault> {
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.read(rest)? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Reads over `count` bytes and gives how many there were.
+    pub(super) fn skip(&mut self, count: u64) -> Result<u64, Fault> {
+        let mut buffer = [0; 16 * 1024];
+        let mut skipped = 0;
+        while skipped < count {
+            let wanted = usize::try_from(count - skipped).unwrap_or(usize::MAX).min(buffer.len());
+            match self.read(buffer.get_mut(..wanted).unwrap_or_default())? {
+                0 => break,
+                read => skipped += read as u64,
+            }
+        }
+        Ok(skipped)
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Fault> {
+        // One byte more than allowed: a file of exactly the limit is fine, and the next byte is what shows the excess.
+        let allowed = usize::try_from(self.left).unwrap_or(usize::MAX).saturating_add(1).min(buffer.len());
+        let count = self
+            .gzip
+            .read(buffer.get_mut(..allowed).unwrap_or_default())
+            .map_err(|error| fault_of(&error))?;
+        self.left = self.left.checked_sub(count as u64).ok_or(Fault::Unpacked(self.limit))?;
+        Ok(count)
+    }
+}
+
+/// Judges gunzip's error by its kind; its words are constants of the decoder and hold nothing of the file.
+fn fault_of(error: &io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Fault::CutGzip,
+        _ => Fault::DamagedGzip(error.to_string()),
+    }
+}

@@ -1,0 +1,19 @@
+//! The mount: forced refreshes, names, files, identity. The only room that touches what is watched.
+//!
+//! Every path is resolved from one held descriptor of the root, beneath it and without following symbolic links;
+//! so a pass cannot stray to another file system, though the mount be replaced under it. Directories are held as
+//! `O_PATH` descriptors, and a refresh of one is a single GETATTR even when every attribute cache has expired.
+//!
+//! *Never here*: a write, a decision about what a change means, an assumption that an error is an absence.
+
+mod error;
+mod identity;
+mod names;
+mod tree;
+mod workers;
+
+pub use error::{Action, MountError};
+pub use identity::Identity;
+pub use names::{Coverage, Entry, EntryKind, Listing};
+pub use tree::{FileKind, FileStat, Refresh, Tree, TreeOptions};
+pub use workers::Workers;

@@ -1,0 +1,309 @@
+//! A root and what lies below it, reached through held descriptors.
+
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, StatxTimestamp, open, openat, openat2,
+    statx,
+};
+use rustix::io::Errno;
+
+use crate::model::{RelPath, Stamp, Timestamp};
+
+use super::identity::{Identity, bytes};
+use super::names::{self, Listing};
+use super::{Action, MountError};
+
+/// The longest path that one system call resolves, with room for its end.
+const MAX_PATH_BYTES: usize = 4000;
+
+/// How fresh attributes are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Refresh {
+    /// `statx` with `AT_STATX_FORCE_SYNC`: exactly one GETATTR, always fresh.
+    #[default]
+    Force,
+    /// Opening the directory: close-to-open consistency revalidates it, except on `nocto` mounts.
+    Open,
+    /// A plain `statx`: fresh only where the client holds a delegation, else as old as the attribute cache.
+    Plain,
+}
+
+/// How a tree is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct TreeOptions {
+    /// How fresh attributes are asked for.
+    pub refresh: Refresh,
+    /// Whether mount points below the root are left alone.
+    pub one_file_system: bool,
+    /// The most directories held open.
+    pub max_open: NonZeroUsize,
+}
+
+/// What an inode is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// Anything else: never opened.
+    Other,
+}
+
+/// Type and stamp of an inode, fresh from the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStat {
+    /// What it is.
+    pub kind: FileKind,
+    /// Its stamp.
+    pub stamp: Stamp,
+}
+
+/// A root, opened.
+#[derive(Debug)]
+pub struct Tree {
+    path: PathBuf,
+    root: Arc<OwnedFd>,
+    identity: Identity,
+    options: TreeOptions,
+    held: Mutex<LruCache<u64, Arc<OwnedFd>>>,
+}
+
+impl Tree {
+    /// Opens the root at `path`; a symbolic link is followed for the root itself only.
+    pub fn open(path: &Path, options: TreeOptions) -> Result<Self, MountError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = open(path, flags, Mode::empty())
+            .map_err(|errno| MountError::new(Action::OpenRoot, &RelPath::from_bytes(bytes(path)), errno))?;
+        let identity = Identity::of(path)?;
+        let held = Mutex::new(LruCache::new(options.max_open));
+        Ok(Self { path: path.to_path_buf(), root: Arc::new(root), identity, options, held })
+    }
+
+    /// What was found at the root when it was opened.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether the root's path still leads to what was opened.
+    pub fn is_in_place(&self) -> Result<bool, MountError> {
+        self.identity.still_at(&self.path)
+    }
+
+    /// A directory, held open under the caller's number `id` until it is dropped or displaced.
+    pub fn directory(&self, id: u64, path: &RelPath) -> Result<Arc<OwnedFd>, MountError> {
+        if path.is_root() {
+            return Ok(Arc::clone(&self.root));
+        }
+        if let Some(held) = self.held().get(&id) {
+            return Ok(Arc::clone(held));
+        }
+        let opened = Arc::new(self.resolve(path)?);
+        self.held().put(id, Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Lets go of the descriptor held under `id`: the next use resolves the path again.
+    pub fn drop_directory(&self, id: u64) {
+        self.held().pop(&id);
+    }
+
+    /// The stamp of a directory, as fresh as [`Refresh`] promises.
+    pub fn refresh(&self, directory: &OwnedFd, path: &RelPath) -> Result<Stamp, MountError> {
+        let ask = |flags| stat_fd(directory, path, flags).map(|stat| stat.stamp);
+        match self.options.refresh {
+            Refresh::Force => ask(AtFlags::STATX_FORCE_SYNC),
+            Refresh::Plain => ask(AtFlags::STATX_SYNC_AS_STAT),
+            Refresh::Open => {
+                let opened = names::open_for_names(directory, path)?;
+                stat_fd(&opened, path, AtFlags::STATX_SYNC_AS_STAT).map(|stat| stat.stamp)
+            }
+        }
+    }
+
+    /// The names of a directory, through getdents.
+    pub fn names(
+        &self,
+        directory: &OwnedFd,
+        path: &RelPath,
+        drop_cache: bool,
+    ) -> Result<Listing, MountError> {
+        let opened = names::open_for_names(directory, path)?;
+        if drop_cache {
+            names::drop_cached_names(&opened);
+        }
+        Ok(names::by_getdents(&opened, path))
+    }
+
+    /// The names of a directory, through walkdir.
+    pub fn walk(&self, directory: &OwnedFd, path: &RelPath) -> Result<Listing, MountError> {
+        let opened = names::open_for_names(directory, path)?;
+        Ok(names::by_walkdir(&opened, path))
+    }
+
+    /// Type and stamp of `name` in a directory, fresh, never following a link.
+    pub fn stat(&self, directory: &OwnedFd, name: &[u8], path: &RelPath) -> Result<FileStat, MountError> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_FORCE_SYNC;
+        statx(directory, name, flags, StatxFlags::BASIC_STATS)
+            .map(|found| FileStat { kind: kind_of(&found), stamp: stamp_of(&found) })
+            .map_err(|errno| MountError::new(Action::Refresh, path, errno))
+    }
+
+    /// Opens the regular file `name` for reading; anything else is refused without waiting for a writer.
+    pub fn open_file(&self, directory: &OwnedFd, name: &[u8], path: &RelPath) -> Result<File, MountError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        openat(directory, name, flags, Mode::empty())
+            .map(File::from)
+            .map_err(|errno| MountError::new(Action::OpenFile, path, errno))
+    }
+
+    /// Type and stamp of an open file, fresh.
+    pub fn stat_open(&self, file: &File, path: &RelPath) -> Result<FileStat, MountError> {
+        stat_fd(file, path, AtFlags::STATX_FORCE_SYNC)
+    }
+
+    /// Opens a directory by its path, beneath the root.
+    fn resolve(&self, path: &RelPath) -> Result<OwnedFd, MountError> {
+        let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        if self.options.one_file_system {
+            resolve |= ResolveFlags::NO_XDEV;
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut from = Arc::clone(&self.root);
+        for piece in pieces(path) {
+            let next = openat2(&*from, piece, flags, Mode::empty(), resolve)
+                .map_err(|errno| MountError::new(Action::OpenDirectory, path, errno))?;
+            from = Arc::new(next);
+        }
+        Arc::try_unwrap(from).map_err(|_| MountError::new(Action::OpenDirectory, path, Errno::INVAL))
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, LruCache<u64, Arc<OwnedFd>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Cuts a path into pieces that one system call each can resolve.
+fn pieces(path: &RelPath) -> Vec<Vec<u8>> {
+    let mut pieces: Vec<Vec<u8>> = Vec::new();
+    for name in path.components() {
+        match pieces.last_mut() {
+            Some(piece) if piece.len() + 1 + name.len() <= MAX_PATH_BYTES => {
+                piece.push(b'/');
+                piece.extend_from_slice(name);
+            }
+            _ => pieces.push(name.to_vec()),
+        }
+    }
+    pieces
+}
+
+fn stat_fd(fd: impl std::os::fd::AsFd, path: &RelPath, flags: AtFlags) -> Result<FileStat, MountError> {
+    statx(fd, "", flags | AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
+        .map(|found| FileStat { kind: kind_of(&found), stamp: stamp_of(&found) })
+        .map_err(|errno| MountError::new(Action::Refresh, path, errno))
+}
+
+fn kind_of(found: &Statx) -> FileKind {
+    match FileType::from_raw_mode(found.stx_mode.into()) {
+        FileType::RegularFile => FileKind::File,
+        FileType::Directory => FileKind::Directory,
+        _ => FileKind::Other,
+    }
+}
+
+fn stamp_of(found: &Statx) -> Stamp {
+    let time = |time: &StatxTimestamp| Timestamp { seconds: time.tv_sec, nanoseconds: time.tv_nsec };
+    Stamp {
+        size: found.stx_size,
+        mtime: time(&found.stx_mtime),
+        ctime: time(&found.stx_ctime),
+        fileid: found.stx_ino,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::mount::{Coverage, EntryKind};
+
+    fn open_tree(path: &Path) -> Tree {
+        let max_open = NonZeroUsize::new(4).unwrap();
+        Tree::open(path, TreeOptions { refresh: Refresh::Force, one_file_system: true, max_open }).unwrap()
+    }
+
+    #[test]
+    fn lists_the_same_names_both_ways() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "x").unwrap();
+        fs::create_dir(folder.path().join("dir")).unwrap();
+        symlink("file", folder.path().join("link")).unwrap();
+        let tree = open_tree(folder.path());
+        let (path, root) = (RelPath::root(), tree.directory(0, &RelPath::root()).unwrap());
+        let mut one = tree.names(&root, &path, true).unwrap();
+        let mut other = tree.walk(&root, &path).unwrap();
+        one.entries.sort_by(|a, b| a.name.cmp(&b.name));
+        other.entries.sort_by(|a, b| a.name.cmp(&b.name));
+        assert_eq!(one, other);
+        assert_eq!(one.coverage, Coverage::Complete);
+        let kinds: Vec<_> = one.entries.iter().map(|entry| entry.kind).collect();
+        assert_eq!(kinds, [EntryKind::Directory, EntryKind::File, EntryKind::Other]);
+        let stat = tree.stat(&root, b"file", &path).unwrap();
+        assert_eq!(
+            (stat.kind, stat.stamp.size, stat.stamp.fileid),
+            (FileKind::File, 1, one.entries[1].fileid)
+        );
+    }
+
+    #[test]
+    fn never_follows_a_link_out_of_the_tree() {
+        let folder = tempfile::tempdir().unwrap();
+        symlink("/etc", folder.path().join("etc")).unwrap();
+        let tree = open_tree(folder.path());
+        let error = tree.directory(1, &RelPath::from("etc")).unwrap_err();
+        assert!(error.is_not_found(), "{error}");
+        let root = tree.directory(0, &RelPath::root()).unwrap();
+        assert_eq!(tree.stat(&root, b"etc", &RelPath::root()).unwrap().kind, FileKind::Other);
+        assert!(tree.open_file(&root, b"etc", &RelPath::root()).is_err());
+    }
+
+    #[test]
+    fn reaches_beyond_the_longest_path_of_a_system_call() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = "d".repeat(250);
+        let mut path = RelPath::root();
+        let mut fd = open(folder.path(), OFlags::RDONLY, Mode::empty()).unwrap();
+        for _ in 0..20 {
+            rustix::fs::mkdirat(&fd, name.as_str(), Mode::RWXU).unwrap();
+            fd = openat(&fd, name.as_str(), OFlags::RDONLY, Mode::empty()).unwrap();
+            path = path.join(name.as_bytes());
+        }
+        drop(openat(&fd, "file", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap());
+        assert!(path.as_bytes().len() > 5000);
+        let tree = open_tree(folder.path());
+        let deep = tree.directory(7, &path).unwrap();
+        assert_eq!(tree.names(&deep, &path, false).unwrap().entries.len(), 1);
+        assert_eq!(tree.walk(&deep, &path).unwrap().entries.len(), 1);
+    }
+
+    #[test]
+    fn holds_no_more_directories_than_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = open_tree(folder.path());
+        for number in 0..10_u64 {
+            fs::create_dir(folder.path().join(number.to_string())).unwrap();
+            tree.directory(number, &RelPath::from(number.to_string().as_str())).unwrap();
+        }
+        assert_eq!(tree.held().len(), 4);
+    }
+}

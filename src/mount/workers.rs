@@ -1,0 +1,72 @@
+//! Threads that may hang with the server, so that nothing else does.
+//!
+//! A call on a hard mount blocks for as long as the server is away, and no time-out ends it. So every such call
+//! lives on one of these threads; whoever waits for the answers waits on a channel and can do other things. The
+//! threads are never joined: the process ends without them.
+
+use std::io;
+use std::thread;
+
+use crossbeam_channel::{Receiver, SendError, Sender, bounded, unbounded};
+
+/// Bytes of a worker's stack: an unpacking takes some tens of kilobytes.
+const STACK_BYTES: usize = 512 * 1024;
+
+/// A pool of threads that turn jobs into outcomes.
+#[derive(Debug)]
+pub struct Workers<J, O> {
+    jobs: Sender<J>,
+    outcomes: Receiver<O>,
+}
+
+impl<J: Send + 'static, O: Send + 'static> Workers<J, O> {
+    /// Starts `count` threads that run `work`; at most `queue` jobs wait for one.
+    ///
+    /// Fails if the system gives no thread. A panic in `work` ends the process: a lost job would never be noticed.
+    pub fn start<W>(count: usize, queue: usize, work: W) -> io::Result<Self>
+    where
+        W: Fn(J) -> O + Clone + Send + 'static,
+    {
+        let (jobs, todo) = bounded::<J>(queue);
+        let (done, outcomes) = unbounded();
+        for number in 0..count.max(1) {
+            let (todo, done, work) = (todo.clone(), done.clone(), work.clone());
+            thread::Builder::new().name(format!("mount-{number}")).stack_size(STACK_BYTES).spawn(
+                move || {
+                    let _ends_process = EndOnPanic;
+                    for job in todo {
+                        if done.send(work(job)).is_err() {
+                            return;
+                        }
+                    }
+                },
+            )?;
+        }
+        Ok(Self { jobs, outcomes })
+    }
+
+    /// Hands in a job; waits while the queue is full.
+    pub fn submit(&self, job: J) -> Result<(), SendError<J>> {
+        self.jobs.send(job)
+    }
+
+    /// Where the outcomes arrive, in no particular order.
+    #[must_use]
+    pub fn outcomes(&self) -> &Receiver<O> {
+        &self.outcomes
+    }
+}
+
+/// Ends the process if its thread unwinds.
+struct EndOnPanic;
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!(
+                "A worker thread panicked; the process ends, and the next start finds what it was doing."
+            );
+            std::process::exit(1);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The racy directory: one whose stamp was young when it was listed.
+//!
+//! A server's stamps tick coarsely: 1 to 10 ms, whole seconds on some. A name created after a listing but in the same
+//! tick leaves the stamp as it was, and a poller that trusts the stamp never sees it. So such a directory is listed
+//! once more when its stamp has aged. How old a stamp is cannot be told by our clock, which is another; it can be told
+//! by the server's own later stamps, or by our having seen the same stamp for long enough.
+
+use std::time::Duration;
+
+use crate::model::{Stamp, Timestamp};
+
+/// The age at which a stamp proves something: more than the coarsest tick known (two seconds, FAT's).
+pub const RACY_AGE: Duration = Duration::from_millis(2_100);
+
+/// What the server's clock is known to have passed: its newest change time seen.
+///
+/// Only change times: they are the server's own, while anyone can set a modification time to next year.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ServerTime {
+    newest: Option<Timestamp>,
+}
+
+impl ServerTime {
+    /// Notes a stamp that the server gave.
+    pub fn observe(&mut self, stamp: &Stamp) {
+        self.newest = self.newest.max(Some(stamp.ctime));
+    }
+
+    /// Notes that a directory's stamp moved: if to an earlier time than known, the server's clock was set back and
+    /// what was known of it is worth nothing.
+    pub fn observe_change(&mut self, stamp: &Stamp) {
+        if self.newest.is_some_and(|newest| newest.since(stamp.ctime) > RACY_AGE) {
+            self.newest = None;
+        }
+        self.observe(stamp);
+    }
+
+    /// Whether a listing taken now, under this stamp, may have missed something.
+    #[must_use]
+    pub fn is_racy(&self, stamp: &Stamp) -> bool {
+        let youngest = stamp.ctime.max(stamp.mtime);
+        self.newest.is_none_or(|newest| newest < youngest.plus(RACY_AGE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(ctime: i64, mtime: i64) -> Stamp {
+        let at = |seconds| Timestamp { seconds, nanoseconds: 0 };
+        Stamp { ctime: at(ctime), mtime: at(mtime), ..Stamp::default() }
+    }
+
+    #[track_caller]
+    fn check(observed: &[i64], directory: Stamp, racy: bool) {
+        let mut time = ServerTime::default();
+        for ctime in observed {
+            time.observe(&stamp(*ctime, 0));
+        }
+        assert_eq!(time.is_racy(&directory), racy);
+    }
+
+    #[test]
+    fn only_a_later_stamp_of_the_server_clears_a_directory() {
+        check(&[], stamp(100, 100), true);
+        check(&[100], stamp(100, 100), true);
+        check(&[101], stamp(100, 100), true);
+        check(&[103], stamp(100, 100), false);
+        check(&[103], stamp(100, 200), true);
+    }
+
+    #[test]
+    fn a_clock_set_back_is_believed() {
+        let mut time = ServerTime::default();
+        time.observe(&stamp(4000, 0));
+        assert!(!time.is_racy(&stamp(400, 400)));
+        time.observe_change(&stamp(400, 400));
+        assert!(time.is_racy(&stamp(400, 400)));
+    }
+}

@@ -1,0 +1,17 @@
+//! How a value becomes bytes: postcard, behind enums whose variants are versions.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::StoreError;
+
+/// The largest value that sled keeps in a page that its flush covers, with room to spare.
+pub(super) const MAX_VALUE_BYTES: usize = 6 * 1024;
+
+pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("our own rows always encode: they hold no maps of unknown length")
+}
+
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, StoreError> {
+    postcard::from_bytes(bytes).map_err(|_| StoreError::Damaged { what })
+}

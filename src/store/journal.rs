@@ -1,0 +1,212 @@
+//! The journal: every handover in order, and how far each sink has confirmed.
+//!
+//! A row behind every sink's cursor is history; a row ahead of a cursor is that sink's outbox. Nothing is moved
+//! from one to the other: confirming only moves the cursor, and replaying moves it back.
+
+use std::ops::Bound;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    Analysis, ContentHash, Handover, Kind, MessageId, RelPath, RootPath, Seq, Stamp, Timestamp,
+};
+
+use super::{Store, StoreError, codec, keys};
+
+/// Bytes of a part: a job's redacted text may be a mebibyte, a value must stay small.
+const PART_BYTES: usize = 4096;
+
+/// Characters kept of a sink's reason for refusing a handover.
+const REASON_CHARACTERS: usize = 1000;
+
+#[derive(Serialize, Deserialize)]
+enum StoredHandover {
+    V1(HandoverV1),
+}
+
+#[derive(Serialize, Deserialize)]
+struct HandoverV1 {
+    id: MessageId,
+    kind: Kind,
+    #[serde(with = "serde_bytes")]
+    root: RootPath,
+    path: RelPath,
+    stamp: Stamp,
+    blake3: ContentHash,
+    detected_at: Timestamp,
+    not_before: Option<Timestamp>,
+    analysis: Analysis,
+    jobdata_text: Option<String>,
+    experiments: Vec<String>,
+}
+
+/// How far a sink has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkCursor {
+    /// The last handover that it confirmed, with all before it.
+    pub confirmed: Seq,
+}
+
+/// A handover that a sink refused for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Which handover.
+    pub seq: Seq,
+    /// Why, in the sink's words.
+    pub reason: String,
+}
+
+/// Adds the rows of `handover` to `batch`.
+pub(super) fn write(handover: &Handover, batch: &mut sled::Batch) {
+    let stored = StoredHandover::V1(HandoverV1 {
+        id: handover.id,
+        kind: handover.kind,
+        root: handover.root.clone(),
+        path: handover.path.clone(),
+        stamp: handover.stamp,
+        blake3: handover.blake3,
+        detected_at: handover.detected_at,
+        not_before: handover.not_before,
+        analysis: handover.analysis.clone(),
+        jobdata_text: handover.jobdata_text.clone(),
+        experiments: handover.experiments.clone(),
+    });
+    for (part, bytes) in (0..).zip(codec::encode(&stored).chunks(PART_BYTES)) {
+        batch.insert(keys::journal(handover.seq, part), bytes);
+    }
+}
+
+fn decode(seq: Seq, bytes: &[u8]) -> Result<Handover, StoreError> {
+    let StoredHandover::V1(row) = codec::decode(bytes, "a handover")?;
+    Ok(Handover {
+        seq,
+        id: row.id,
+        kind: row.kind,
+        root: row.root,
+        path: row.path,
+        stamp: row.stamp,
+        blake3: row.blake3,
+        detected_at: row.detected_at,
+        not_before: row.not_before,
+        analysis: row.analysis,
+        jobdata_text: row.jobdata_text,
+        jobdata: None,
+        experiments: row.experiments,
+    })
+}
+
+/// The head of the journal: the highest number ever used.
+pub(super) fn last_seq(db: &sled::Db) -> Result<Seq, StoreError> {
+    let noted = db.get(keys::HEAD)?.map(|value| codec::decode(&value, "the journal's head")).transpose()?;
+    let last = db.scan_prefix(keys::JOURNAL).next_back().transpose()?;
+    let last = last.and_then(|(key, _)| keys::number_at(&key, 1));
+    Ok(noted.unwrap_or(0).max(last.unwrap_or(0)))
+}
+
+impl Store {
+    /// The number of the last handover.
+    #[must_use]
+    pub fn head(&self) -> Seq {
+        self.writer().head
+    }
+
+    /// The first `limit` handovers after `after`, in order; only what is durable.
+    ///
+    /// Their `jobdata` is `None`: the fields are parsed from `jobdata_text` by whoever needs them.
+    pub fn journal(&self, after: Seq, limit: usize) -> Result<Vec<Handover>, StoreError> {
+        let mut handovers = Vec::new();
+        let mut current: Option<(Seq, Vec<u8>)> = None;
+        let range =
+            (Bound::Included(keys::journal(after.saturating_add(1), 0)), Bound::Excluded(b"k".to_vec()));
+        for entry in self.db.range(range) {
+            let (key, value) = entry?;
+            let seq = keys::number_at(&key, 1).ok_or(StoreError::Damaged { what: "a handover's key" })?;
+            match &mut current {
+                Some((open, bytes)) if *open == seq => bytes.extend_from_slice(&value),
+                _ => {
+                    if let Some((done, bytes)) = current.replace((seq, value.to_vec())) {
+                        handovers.push(decode(done, &bytes)?);
+                    }
+                    if handovers.len() == limit {
+                        return Ok(handovers);
+                    }
+                }
+            }
+        }
+        if let Some((done, bytes)) = current {
+            handovers.push(decode(done, &bytes)?);
+        }
+        Ok(handovers)
+    }
+
+    /// The first handover still in the journal; one past the head if there is none.
+    pub fn oldest(&self) -> Result<Seq, StoreError> {
+        let first = self.db.scan_prefix(keys::JOURNAL).next().transpose()?;
+        Ok(first.and_then(|(key, _)| keys::number_at(&key, 1)).unwrap_or(self.head() + 1))
+    }
+
+    /// How far `sink` has come; `None` if it was never attached.
+    pub fn cursor(&self, sink: &str) -> Result<Option<SinkCursor>, StoreError> {
+        self.db.get(keys::cursor(sink))?.map(|value| codec::decode(&value, "a sink's cursor")).transpose()
+    }
+
+    /// Notes that `sink` confirmed everything up to `confirmed`, or is to start again after it.
+    ///
+    /// Written out but not waited for: after a power loss a sink may be sent the last batch again, with the same ids.
+    pub fn set_cursor(&self, sink: &str, confirmed: Seq) -> Result<(), StoreError> {
+        self.db.insert(keys::cursor(sink), codec::encode(&SinkCursor { confirmed }))?;
+        self.db.flush()?;
+        Ok(())
+    }
+
+    /// Keeps the reason for which `sink` refused a handover.
+    pub fn refuse(&self, sink: &str, refused: &Refused) -> Result<(), StoreError> {
+        let reason = refused.reason.chars().take(REASON_CHARACTERS).collect();
+        let refused = Refused { seq: refused.seq, reason };
+        self.db.insert(keys::refused(sink, refused.seq), codec::encode(&refused))?;
+        self.make_durable()
+    }
+
+    /// What sinks refused: the sink's name with each.
+    pub fn refused(&self) -> Result<Vec<(String, Refused)>, StoreError> {
+        self.db
+            .scan_prefix(keys::REFUSED)
+            .map(|entry| {
+                let (key, value) = entry?;
+                let sink =
+                    key.split(|byte| *byte == 0).next().and_then(|sink| sink.get(1..)).unwrap_or_default();
+                Ok((String::from_utf8_lossy(sink).into_owned(), codec::decode(&value, "a refused handover")?))
+            })
+            .collect()
+    }
+
+    /// Makes the next handover's number larger than `floor`.
+    pub fn outrun(&self, floor: Seq) -> Result<(), StoreError> {
+        let mut writer = self.writer();
+        writer.head = writer.head.max(floor);
+        self.db.insert(keys::HEAD, codec::encode(&writer.head))?;
+        self.make_durable()
+    }
+
+    /// Drops what is older than `before` (wall time) and behind every one of `cursors`; tells how many handovers.
+    pub fn retire(&self, before: Timestamp, behind: Seq) -> Result<u64, StoreError> {
+        /// Handovers dropped in one call, so that nobody waits long for the store.
+        const AT_ONCE: usize = 1000;
+        let old = self.journal(0, AT_ONCE)?;
+        let mut batch = sled::Batch::default();
+        let mut count = 0;
+        for handover in old.iter().take_while(|row| row.seq <= behind && row.detected_at < before) {
+            for entry in
+                self.db.scan_prefix(keys::journal(handover.seq, 0).get(..9).unwrap_or_default()).keys()
+            {
+                batch.remove(entry?);
+            }
+            count += 1;
+        }
+        if count > 0 {
+            batch.insert(keys::HEAD, codec::encode(&self.head()));
+            self.db.apply_batch(batch)?;
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,85 @@
+//! The layout of the one tree: a letter for the kind of row, then big-endian numbers, so that ranges are in order.
+//!
+//! | key | row |
+//! |---|---|
+//! | `m` name | format, agent's name, last steady time |
+//! | `r` root | a watched root |
+//! | `d` directory | a directory |
+//! | `s` directory, run | up to 64 files of a directory |
+//! | `i` root, fileid / 64 | fingerprints that recognise a moved file |
+//! | `w` directory, name | a file that waits |
+//! | `j` seq, part | a handover, in parts of at most 4 KiB |
+//! | `c` sink | how far a sink has confirmed |
+//! | `x` sink, seq | a handover that a sink refused |
+//! | `l` … | the ledger |
+
+use crate::model::Seq;
+
+use super::{DirId, RootId};
+
+pub(super) const FORMAT: &[u8] = b"mformat";
+pub(super) const AGENT_ID: &[u8] = b"magent";
+pub(super) const LAST_STEADY: &[u8] = b"mtime";
+pub(super) const HEAD: &[u8] = b"mhead";
+
+pub(super) const ROOTS: &[u8] = b"r";
+pub(super) const DIRECTORIES: &[u8] = b"d";
+pub(super) const WAITING: &[u8] = b"w";
+pub(super) const JOURNAL: &[u8] = b"j";
+pub(super) const REFUSED: &[u8] = b"x";
+pub(super) const LEDGER: &[u8] = b"l";
+
+fn key(letter: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(letter);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+pub(super) fn root(root: RootId) -> Vec<u8> {
+    key(b'r', &[&root.0.to_be_bytes()])
+}
+
+pub(super) fn directory(dir: DirId) -> Vec<u8> {
+    key(b'd', &[&dir.0.to_be_bytes()])
+}
+
+pub(super) fn runs_of(dir: DirId) -> Vec<u8> {
+    key(b's', &[&dir.0.to_be_bytes()])
+}
+
+pub(super) fn run(dir: DirId, run: u32) -> Vec<u8> {
+    key(b's', &[&dir.0.to_be_bytes(), &run.to_be_bytes()])
+}
+
+pub(super) fn fileids(root: RootId, block: u64) -> Vec<u8> {
+    key(b'i', &[&root.0.to_be_bytes(), &block.to_be_bytes()])
+}
+
+pub(super) fn waiting(dir: DirId, name: &[u8]) -> Vec<u8> {
+    key(b'w', &[&dir.0.to_be_bytes(), name])
+}
+
+pub(super) fn journal(seq: Seq, part: u16) -> Vec<u8> {
+    key(b'j', &[&seq.to_be_bytes(), &part.to_be_bytes()])
+}
+
+pub(super) fn cursor(sink: &str) -> Vec<u8> {
+    key(b'c', &[sink.as_bytes()])
+}
+
+pub(super) fn refused(sink: &str, seq: Seq) -> Vec<u8> {
+    key(b'x', &[sink.as_bytes(), &[0], &seq.to_be_bytes()])
+}
+
+/// The big-endian number at `at` in a key.
+pub(super) fn number_at(key: &[u8], at: usize) -> Option<u64> {
+    key.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// The last four bytes of a key, a run's number.
+pub(super) fn last_u32(key: &[u8]) -> Option<u32> {
+    key.last_chunk::<4>().copied().map(u32::from_be_bytes)
+}

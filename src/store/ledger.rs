@@ -1,0 +1,68 @@
+//! The statistics, kept here too: what Redis is restored from, and all there is where no Redis is used.
+
+use crate::model::{Board, Change, Counter, Totals};
+
+use super::{StoreError, codec, keys};
+
+/// Adds `changes` to `totals`, and the rows that they change to `batch`.
+pub(super) fn apply(changes: &[Change], totals: &mut Totals, batch: &mut sled::Batch) {
+    for change in changes {
+        totals.apply(change);
+    }
+    for change in changes {
+        match change {
+            Change::Count { namespace, counter, .. } => {
+                let count = totals.counter(namespace, *counter);
+                batch.insert(key('c', &[namespace, counter.as_str()]), codec::encode(&count));
+            }
+            Change::Score { namespace, board, member, .. } => {
+                let score = totals.scores.get(&(namespace.clone(), *board, member.clone())).copied();
+                let value = codec::encode(&score.unwrap_or_default());
+                batch.insert(key('s', &[namespace, board.as_str(), member]), value);
+            }
+            Change::User { namespace, user } => batch.insert(key('u', &[namespace, user]), &[]),
+            Change::Burst { .. } => {}
+        }
+    }
+}
+
+/// Reads the statistics.
+pub(super) fn load(db: &sled::Db) -> Result<Totals, StoreError> {
+    let mut totals = Totals::default();
+    for entry in db.scan_prefix(keys::LEDGER) {
+        let (key, value) = entry?;
+        load_row(&key, &value, &mut totals).ok_or(StoreError::Damaged { what: "a row of the ledger" })?;
+    }
+    Ok(totals)
+}
+
+fn load_row(key: &[u8], value: &[u8], totals: &mut Totals) -> Option<()> {
+    let (kind, parts) = split(key)?;
+    match (kind, parts.as_slice()) {
+        ('c', [namespace, name]) => {
+            let counter = Counter::ALL.into_iter().find(|counter| counter.as_str() == name)?;
+            totals.counters.insert((namespace.clone(), counter), codec::decode(value, "").ok()?);
+        }
+        ('s', [namespace, name, member]) => {
+            let board = Board::ALL.into_iter().find(|board| board.as_str() == name)?;
+            totals.scores.insert((namespace.clone(), board, member.clone()), codec::decode(value, "").ok()?);
+        }
+        ('u', [namespace, user]) => {
+            totals.users.insert((namespace.clone(), user.clone()));
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+/// `l`, the kind, then each part with its length before it: a member may hold any character.
+fn key(kind: char, parts: &[&str]) -> Vec<u8> {
+    let mut key = format!("l{kind}").into_bytes();
+    key.extend(codec::encode(&parts));
+    key
+}
+
+fn split(key: &[u8]) -> Option<(char, Vec<String>)> {
+    let kind = char::from(*key.get(1)?);
+    Some((kind, codec::decode(key.get(2..)?, "").ok()?))
+}

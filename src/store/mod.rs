@@ -1,0 +1,180 @@
+//! What must survive: directories, files seen, files waiting, the journal of handovers, cursors, the ledger.
+//!
+//! The only room that knows sled, with four rules that its measurements asked for: a flush is followed by our own
+//! `fdatasync` of the database file (sled's own flush does not survive a power loss on Linux); no value is larger
+//! than 6 KiB; files are packed 64 to a row; the cache is small. One tree with key prefixes, so that a file's seen
+//! row, its place in the journal and its effect on the ledger commit as one batch.
+//!
+//! *Never here*: the mount, a socket, a decision, a clock.
+
+mod codec;
+mod directories;
+mod error;
+mod journal;
+mod keys;
+mod ledger;
+mod lock;
+mod seen;
+#[cfg(test)]
+mod tests;
+mod transaction;
+mod waiting;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::model::{Seq, Timestamp, Totals};
+
+pub use directories::{DirId, DirRow, RootId, RootRow};
+pub use error::StoreError;
+pub use journal::{Refused, SinkCursor};
+pub use lock::Lock;
+pub use seen::{Content, Known, KnownFile, SeenFile};
+pub use transaction::Transaction;
+pub use waiting::{WaitReason, WaitRow};
+
+/// The format of this version's database; an older one is migrated at opening, a newer one refused.
+const FORMAT: u32 = 1;
+
+/// Bytes of sled's page cache. Not a hard bound: it is exceeded while a large range is scanned.
+const CACHE_BYTES: u64 = 32 << 20;
+
+/// How often sled writes out what nobody flushed, in milliseconds; its segment collection runs only there.
+const FLUSH_EVERY_MS: u64 = 500;
+
+/// An open state directory.
+///
+/// Reads may come from any thread; every write goes through [`Store::commit`] or one of the cursor calls, which
+/// take turns.
+#[derive(Debug)]
+pub struct Store {
+    db: sled::Db,
+    file: File,
+    agent_id: String,
+    writer: Mutex<Writer>,
+    _lock: Lock,
+}
+
+/// What the writer knows by heart.
+#[derive(Debug)]
+struct Writer {
+    head: Seq,
+    next_dir: u64,
+    next_root: u32,
+    totals: Totals,
+}
+
+impl Store {
+    /// Opens the state directory at `path`, creating it (mode 0700) if it does not exist.
+    ///
+    /// Fails with [`StoreError::Held`] if another process has it, with [`StoreError::Format`] if a newer version
+    /// wrote it, and with an error that names the remedy if it is damaged or cannot be written.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let lock = Lock::take(path)?;
+        let folder = path.join("index");
+        let is_new = !folder.exists();
+        let db = open_database(&folder)?;
+        let file = File::open(folder.join("db")).map_err(|source| StoreError::io("open", &folder, source))?;
+        check_format(&db, &folder)?;
+        let agent_id = agent_id(&db)?;
+        let writer = Writer {
+            head: journal::last_seq(&db)?,
+            next_dir: directories::next_dir(&db)?,
+            next_root: directories::next_root(&db)?,
+            totals: ledger::load(&db)?,
+        };
+        let store = Self { db, file, agent_id, writer: Mutex::new(writer), _lock: lock };
+        if is_new {
+            store.make_durable()?;
+            sync_folder(&folder)?;
+            sync_folder(path)?;
+        }
+        Ok(store)
+    }
+
+    /// The name under which Redis remembers how far this store's journal was applied: 32 hexadecimal digits.
+    #[must_use]
+    pub fn agent_id(&self) -> &str {
+        &self.agent_id
+    }
+
+    /// The last steady time that was noted, see [`Transaction::note_time`].
+    pub fn last_steady(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.db.get(keys::LAST_STEADY)?.map(|value| codec::decode(&value, "the last time")).transpose()
+    }
+
+    /// Bytes that the state takes on disk.
+    pub fn size_on_disk(&self) -> Result<u64, StoreError> {
+        Ok(self.db.size_on_disk()?)
+    }
+
+    /// The statistics so far: everything up to the head of the journal.
+    #[must_use]
+    pub fn totals(&self) -> (Seq, Totals) {
+        let writer = self.writer();
+        (writer.head, writer.totals.clone())
+    }
+
+    /// Writes everything out and waits for the disk.
+    fn make_durable(&self) -> Result<(), StoreError> {
+        self.db.flush()?;
+        self.file.sync_data().map_err(|source| StoreError::Sync { source })
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open_database(folder: &Path) -> Result<sled::Db, StoreError> {
+    sled::Config::new()
+        .path(folder)
+        .cache_capacity(CACHE_BYTES)
+        .flush_every_ms(Some(FLUSH_EVERY_MS))
+        .open()
+        .map_err(|source| StoreError::Open { path: folder.to_path_buf(), source })
+}
+
+fn check_format(db: &sled::Db, folder: &Path) -> Result<(), StoreError> {
+    let Some(value) = db.get(keys::FORMAT)? else {
+        db.insert(keys::FORMAT, codec::encode(&FORMAT))?;
+        return Ok(());
+    };
+    match codec::decode::<u32>(&value, "the format number")? {
+        FORMAT => Ok(()),
+        found => Err(StoreError::Format { path: folder.to_path_buf(), found, known: FORMAT }),
+    }
+}
+
+fn agent_id(db: &sled::Db) -> Result<String, StoreError> {
+    if let Some(value) = db.get(keys::AGENT_ID)? {
+        return codec::decode(&value, "the agent's name");
+    }
+    let id = format!("{:032x}", fresh_number()?);
+    db.insert(keys::AGENT_ID, codec::encode(&id))?;
+    Ok(id)
+}
+
+/// A number that no other store has: from the kernel's random source.
+fn fresh_number() -> Result<u128, StoreError> {
+    use std::io::Read;
+    let source = Path::new("/dev/urandom");
+    let mut bytes = [0; 16];
+    File::open(source)
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|error| StoreError::io("read", source, error))?;
+    Ok(u128::from_ne_bytes(bytes))
+}
+
+fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| StoreError::io("sync", path, source))
+}
+
+/// The socket on which a running agent answers questions about this state directory.
+#[must_use]
+pub fn control_socket(state: &Path) -> PathBuf {
+    state.join("control.sock")
+}

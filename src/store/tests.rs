@@ -1,0 +1,190 @@
+//! Histories against a naive model, with the store closed and opened again in between.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{
+    Analysis, AnalysisStatus, ContentHash, Counter, Handover, JobData, Kind, MessageId, RelPath, Stamp,
+    TOTAL, Value,
+};
+
+const ROOT: RootId = RootId(1);
+
+fn stamp(fileid: u64) -> Stamp {
+    Stamp { size: 10, fileid, ..Stamp::default() }
+}
+
+fn seen(name: &[u8], fileid: u64, hash: u8) -> SeenFile {
+    SeenFile {
+        name: name.to_vec(),
+        stamp: stamp(fileid),
+        content: Content::Hashed(ContentHash([hash; 32])),
+        seq: 0,
+        gone_since: None,
+    }
+}
+
+fn handover(name: &[u8], hash: u8, text: Option<String>) -> Handover {
+    let mut data = JobData::default();
+    data.insert("exitcode", Value::Integer(0));
+    data.insert("events", Value::Integer(10));
+    let path = RelPath::from_bytes(name);
+    Handover {
+        seq: 0,
+        id: MessageId::of(&path, &ContentHash([hash; 32])),
+        kind: Kind::Appeared,
+        root: b"/mnt".to_vec(),
+        path,
+        stamp: stamp(1),
+        blake3: ContentHash([hash; 32]),
+        detected_at: Timestamp { seconds: 100, nanoseconds: 0 },
+        not_before: None,
+        analysis: Analysis { status: AnalysisStatus::Ok, detail: None },
+        jobdata_text: text,
+        jobdata: Some(data),
+        experiments: vec!["ATLAS".to_owned()],
+    }
+}
+
+fn put(transaction: &mut Transaction, dir: u64, file: SeenFile, text: Option<String>) {
+    let hash = match file.content {
+        Content::Hashed(hash) => hash.0[0],
+        _ => 0,
+    };
+    let handover = handover(&file.name, hash, text);
+    transaction.hand_over(ROOT, DirId(dir), None, file, handover);
+}
+
+#[test]
+fn keeps_what_was_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = "x".repeat(900_000);
+    let agent = {
+        let store = Store::open(folder.path()).unwrap();
+        let mut transaction = Transaction::default();
+        put(&mut transaction, 1, seen(b"a.tgz", 5, 1), Some(long.clone()));
+        put(&mut transaction, 1, seen(b"b.tgz", 6, 2), None);
+        let handed = store.commit(transaction).unwrap();
+        assert_eq!(handed.iter().map(|row| row.seq).collect::<Vec<_>>(), [1, 2]);
+        store.set_cursor("redis", 1).unwrap();
+        store.refuse("amqp", &Refused { seq: 2, reason: "too large".to_owned() }).unwrap();
+        store.agent_id().to_owned()
+    };
+    let store = Store::open(folder.path()).unwrap();
+    assert_eq!(store.agent_id(), agent);
+    assert_eq!((store.head(), store.oldest().unwrap()), (2, 1));
+    let rows = store.journal(0, 10).unwrap();
+    assert_eq!(rows[0].jobdata_text.as_deref(), Some(long.as_str()));
+    assert_eq!((rows.len(), rows[1].seq, rows[1].path.as_bytes()), (2, 2, b"b.tgz".as_slice()));
+    assert_eq!(store.journal(1, 10).unwrap().len(), 1);
+    assert_eq!(store.journal(0, 1).unwrap().len(), 1);
+    assert_eq!(store.journal(2, 10).unwrap().len(), 0);
+    assert_eq!(store.cursor("redis").unwrap(), Some(SinkCursor { confirmed: 1 }));
+    assert_eq!(store.cursor("amqp").unwrap(), None);
+    assert_eq!(store.refused().unwrap()[0].1.reason, "too large");
+    assert_eq!(store.totals().1.counter(TOTAL, Counter::Events), 20);
+    assert_eq!(store.totals().1.counter("ATLAS", Counter::JobsCompleted), 2);
+    assert_eq!(store.known(DirId(1)).unwrap()[b"b.tgz".as_slice()].file.seq, 2);
+}
+
+#[test]
+fn recognises_a_moved_file_but_not_a_reused_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let mut transaction = Transaction::default();
+    transaction.put_seen(ROOT, DirId(1), None, seen(b"a", 64, 1));
+    store.commit(transaction).unwrap();
+    let knows =
+        |stamp: &Stamp, hash: u8| store.knows_elsewhere(ROOT, stamp, &ContentHash([hash; 32])).unwrap();
+    assert!(knows(&stamp(64), 1));
+    assert!(!knows(&stamp(64), 2), "another content");
+    assert!(!knows(&stamp(65), 1), "another file");
+    let later = Stamp { mtime: Timestamp { seconds: 5, nanoseconds: 0 }, ..stamp(64) };
+    assert!(!knows(&later, 1), "a new file under the number of a removed one");
+    assert!(!store.knows_elsewhere(RootId(2), &stamp(64), &ContentHash([1; 32])).unwrap(), "another root");
+}
+
+#[test]
+fn refuses_a_second_agent_and_a_newer_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    assert!(Store::open(folder.path()).unwrap_err().is_held());
+    store.db.insert(keys::FORMAT, codec::encode(&99_u32)).unwrap();
+    drop(store);
+    let error = Store::open(folder.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Format { found: 99, .. }), "{error}");
+}
+
+#[test]
+fn retires_only_old_and_confirmed_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    for number in 0..5_u8 {
+        let mut transaction = Transaction::default();
+        put(&mut transaction, 1, seen(&[b'a' + number], u64::from(number), number), None);
+        store.commit(transaction).unwrap();
+    }
+    let late = Timestamp { seconds: 101, nanoseconds: 0 };
+    assert_eq!(store.retire(Timestamp { seconds: 99, nanoseconds: 0 }, 5).unwrap(), 0);
+    assert_eq!(store.retire(late, 3).unwrap(), 3);
+    assert_eq!((store.oldest().unwrap(), store.head()), (4, 5));
+    assert_eq!(store.retire(late, 5).unwrap(), 2);
+    drop(store);
+    let store = Store::open(folder.path()).unwrap();
+    assert_eq!((store.oldest().unwrap(), store.head()), (6, 5), "numbers are not used again");
+}
+
+/// One step of a history: put name `name` with content `hash` into directory `dir`, or open the store again.
+#[derive(Debug, Clone)]
+enum Step {
+    Put { dir: u64, name: u16, hash: u8 },
+    Reopen,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let put = (1..3_u64, 0..200_u16, any::<u8>()).prop_map(|(dir, name, hash)| Step::Put { dir, name, hash });
+    prop::collection::vec(prop_oneof![60 => put, 1 => Just(Step::Reopen)], 1..300)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn a_history_gives_what_the_model_gives(steps in steps()) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Some(Store::open(folder.path()).unwrap());
+        let mut model: BTreeMap<(u64, u16), u8> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Put { dir, name, hash } => {
+                    let open = store.as_ref().unwrap();
+                    let bytes = format!("{name:-^90}").into_bytes();
+                    let run = open.known(DirId(dir)).unwrap().get(&bytes).map(|known| known.run);
+                    let mut transaction = Transaction::default();
+                    transaction.put_seen(ROOT, DirId(dir), run, seen(&bytes, u64::from(name), hash));
+                    open.commit(transaction).unwrap();
+                    model.insert((dir, name), hash);
+                }
+                Step::Reopen => {
+                    drop(store.take());
+                    store = Some(Store::open(folder.path()).unwrap());
+                }
+            }
+        }
+        let store = store.unwrap();
+        let mut found = BTreeMap::new();
+        for dir in 1..3 {
+            for (name, known) in store.known(DirId(dir)).unwrap() {
+                let number: u16 = String::from_utf8(name).unwrap().trim_matches('-').parse().unwrap();
+                let Content::Hashed(hash) = known.file.content else { panic!("{known:?}") };
+                found.insert((dir, number), hash.0[0]);
+            }
+        }
+        prop_assert_eq!(found, model);
+        for row in store.db.scan_prefix(b"s") {
+            prop_assert!(row.unwrap().1.len() <= codec::MAX_VALUE_BYTES);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What changes together: collected by whoever decides, committed as one batch, on disk before anyone hears of it.
+
+use crate::model::{Handover, Timestamp, changes_of};
+
+use super::seen::{BlockEditor, RunEditor};
+use super::{
+    DirId, DirRow, RootId, RootRow, SeenFile, Store, StoreError, WaitRow, codec, directories, journal, keys,
+    ledger, waiting,
+};
+
+/// A set of changes that becomes durable as one, or not at all.
+#[derive(Debug, Default)]
+pub struct Transaction {
+    roots: Vec<(RootId, RootRow)>,
+    directories: Vec<(DirId, DirRow)>,
+    seen: Vec<SeenChange>,
+    waiting: Vec<(DirId, Vec<u8>, Option<WaitRow>)>,
+    steady: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct SeenChange {
+    root: RootId,
+    dir: DirId,
+    run: Option<u32>,
+    file: SeenFile,
+    handover: Option<Box<Handover>>,
+}
+
+impl Transaction {
+    /// Whether there is nothing to commit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0 && self.steady.is_none()
+    }
+
+    /// How many rows are to change.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.roots.len() + self.directories.len() + self.seen.len() + self.waiting.len()
+    }
+
+    /// Notes the steady time, for the next start.
+    pub fn note_time(&mut self, steady: Timestamp) {
+        self.steady = Some(steady);
+    }
+
+    /// Writes a root.
+    pub fn put_root(&mut self, id: RootId, row: RootRow) {
+        self.roots.push((id, row));
+    }
+
+    /// Writes a directory.
+    pub fn put_dir(&mut self, id: DirId, row: DirRow) {
+        self.directories.push((id, row));
+    }
+
+    /// Writes a seen file: into `run` if it is known there, else as a new one.
+    pub fn put_seen(&mut self, root: RootId, dir: DirId, run: Option<u32>, file: SeenFile) {
+        self.seen.push(SeenChange { root, dir, run, file, handover: None });
+    }
+
+    /// Writes a seen file together with its handover; both get the next number of the journal.
+    pub fn hand_over(
+        &mut self,
+        root: RootId,
+        dir: DirId,
+        run: Option<u32>,
+        file: SeenFile,
+        handover: Handover,
+    ) {
+        self.seen.push(SeenChange { root, dir, run, file, handover: Some(Box::new(handover)) });
+    }
+
+    /// Writes a waiting file.
+    pub fn put_waiting(&mut self, dir: DirId, name: Vec<u8>, row: WaitRow) {
+        self.waiting.push((dir, name, Some(row)));
+    }
+
+    /// Forgets a waiting file.
+    pub fn remove_waiting(&mut self, dir: DirId, name: Vec<u8>) {
+        self.waiting.push((dir, name, None));
+    }
+}
+
+impl Store {
+    /// Makes `transaction` durable as one; returns the handovers with their numbers.
+    ///
+    /// When it returns, all of it survives a power loss. On an error nothing of it is assumed: the caller ends, and
+    /// what was not committed is found again at the next start.
+    pub fn commit(&self, transaction: Transaction) -> Result<Vec<Handover>, StoreError> {
+        let mut writer = self.writer();
+        let mut batch = sled::Batch::default();
+        let (mut runs, mut blocks) = (RunEditor::default(), BlockEditor::default());
+        let (mut head, mut changes, mut handed_over) = (writer.head, Vec::new(), Vec::new());
+        for mut change in transaction.seen {
+            if let Some(mut handover) = change.handover {
+                head += 1;
+                (handover.seq, change.file.seq) = (head, head);
+                journal::write(&handover, &mut batch);
+                changes.extend(changes_of(&handover));
+                handed_over.push(*handover);
+            }
+            blocks.put(&self.db, change.root, &change.file)?;
+            runs.put(&self.db, change.dir, change.run, change.file)?;
+        }
+        runs.write(&mut batch);
+        blocks.write(&mut batch);
+        put_rows(&transaction.roots, &transaction.directories, &transaction.waiting, &mut batch);
+        if let Some(steady) = transaction.steady {
+            batch.insert(keys::LAST_STEADY, codec::encode(&steady));
+        }
+        ledger::apply(&changes, &mut writer.totals, &mut batch);
+        self.db.apply_batch(batch)?;
+        self.make_durable()?;
+        writer.head = head;
+        Ok(handed_over)
+    }
+}
+
+fn put_rows(
+    roots: &[(RootId, RootRow)],
+    dirs: &[(DirId, DirRow)],
+    waits: &[(DirId, Vec<u8>, Option<WaitRow>)],
+    batch: &mut sled::Batch,
+) {
+    for (id, row) in roots {
+        batch.insert(keys::root(*id), directories::encode_root(row));
+    }
+    for (id, row) in dirs {
+        batch.insert(keys::directory(*id), directories::encode_dir(row));
+    }
+    for (dir, name, row) in waits {
+        match row {
+            Some(row) => batch.insert(keys::waiting(*dir, name), waiting::encode(row)),
+            None => batch.remove(keys::waiting(*dir, name)),
+        }
+    }
+}
