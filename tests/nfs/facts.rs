@@ -227,7 +227,7 @@ fn soft_mount_gives_up(case: Case) {
     let mount = Mount::new(case, "soft,timeo=10,retrans=1");
     server::stop();
     let refused = look::forced(mount.client_path()).unwrap_err();
-    println!("{}{refused:?}", rig::MEASURED);
+    println!("{}{refused}", rig::MEASURED);
     assert!([Errno::IO, Errno::TIMEDOUT].contains(&refused), "{refused:?}");
     server::start();
     rig::eventually("the server is back", Duration::from_secs(30), || {
@@ -239,7 +239,7 @@ fn withdrawn_export_is_an_error(case: Case) {
     let mount = Mount::new(case, "");
     server::withdraw(mount.fs());
     let refused = look::forced(mount.client_path()).unwrap_err();
-    println!("{}{refused:?}", rig::MEASURED);
+    println!("{}{refused}", rig::MEASURED);
     assert!([Errno::STALE, Errno::ACCESS, Errno::PERM].contains(&refused), "{refused:?}");
     server::export(mount.fs(), "");
     rig::eventually("the export is back", Duration::from_secs(10), || {
