@@ -20,7 +20,7 @@ use crate::{PART, rig};
 
 /// What booting and powering off may take beside the trials.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
-const CONSOLE_TAIL_LINES: usize = 25;
+const CONSOLE_TAIL_LINES: usize = 40;
 
 /// Runs what the command line selects, as `cargo test` expects it of a test program.
 pub(crate) fn run(trials: Vec<Trial>) -> ExitCode {
