@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
@@ -25,6 +26,13 @@ pub enum Event {
         root: String,
         /// Why, and what to do.
         reason: String,
+    },
+    /// The longest time between two looks at a directory that the budget allows is not, or is again, the interval.
+    Bound {
+        /// The interval.
+        promised: Duration,
+        /// What can be kept.
+        kept: Duration,
     },
     /// A directory was refreshed; its stamp is what it was.
     DirectoryUnchanged,
@@ -185,6 +193,7 @@ impl Event {
         match self {
             Self::RootFound { .. } => "roots_found",
             Self::RootLost { .. } => "roots_lost",
+            Self::Bound { .. } => "bound_changed",
             Self::DirectoryUnchanged => "directories_unchanged",
             Self::DirectoryListed { .. } => "directories_listed",
             Self::DirectoryFailed { .. } => "directories_failed",
@@ -216,6 +225,14 @@ impl Event {
     fn log(&self) {
         match self {
             Self::RootFound { .. } | Self::RootLost { .. } => self.log_root(),
+            Self::Bound { promised, kept } if kept > promised => {
+                warn!(
+                    ?promised,
+                    ?kept,
+                    "The budget is too small for the interval; raise --budget or --interval."
+                );
+            }
+            Self::Bound { kept, .. } => info!(?kept, "The interval is kept again."),
             Self::DirectoryUnchanged | Self::Baselined => {}
             Self::DirectoryListed { .. } | Self::DirectoryFailed { .. } | Self::DirectoryGone { .. } => {
                 self.log_directory();

@@ -17,12 +17,13 @@ use super::job::{FileTask, Job, Origin, Outcome, Read};
 use super::pass::Pass;
 use super::root::Root;
 use super::table::Table;
+use super::watched::Watched;
 use crate::clock::Now;
 use crate::event::{Event, Reporter};
 use crate::model::{Handover, Seq, Timestamp};
 use crate::mount::TreeOptions;
 use crate::rules::FileRules;
-use crate::schedule::{Proof, SettlePolicy, Step};
+use crate::schedule::{Pacer, Proof, SettlePolicy, Step};
 use crate::store::{DirId, Store, StoreError, Transaction, WaitReason, WaitRow};
 
 /// Listings whose files are being looked at, at most: what bounds the names held in memory.
@@ -41,6 +42,8 @@ pub(super) struct Settings {
     pub once: bool,
     /// The longest time that a directory goes unchecked.
     pub interval: Duration,
+    /// Looks a second at directories, at most.
+    pub(super) budget: Option<f64>,
     /// When a file is complete, or given up.
     pub settle: SettlePolicy,
     /// How often every directory is listed whatever its stamp says.
@@ -69,12 +72,17 @@ pub(super) struct Engine {
     pub(super) settings: Settings,
     pub(super) store: Arc<Store>,
     pub(super) reporter: Reporter,
+    pub(super) watched: Watched,
     pub(super) roots: Vec<Root>,
     pub(super) table: Table,
     pub(super) passes: HashMap<DirId, Pass>,
     /// Passes that have files to look at, in the order in which they get a turn.
     pub(super) turns: VecDeque<DirId>,
     pub(super) waiting: BTreeMap<(DirId, Vec<u8>), WaitRow>,
+    /// Keeps looks within the budget.
+    pub(super) pacer: Pacer,
+    /// The bound that was said to be kept instead of the interval.
+    pub(super) stretched: Option<Duration>,
     /// Names whose files are being looked at.
     pub(super) busy: HashSet<(DirId, Vec<u8>)>,
     pub(super) pending: Pending,
@@ -95,14 +103,18 @@ impl Engine {
         settings: Settings,
         store: Arc<Store>,
         reporter: Reporter,
+        watched: Watched,
         now: Now,
     ) -> Result<Self, StoreError> {
         let seed = now.steady.as_millis().unsigned_abs();
         let mut engine = Self {
             roots: settings.roots.iter().map(|path| Root::new(path, settings.interval, seed)).collect(),
+            pacer: Pacer::new(settings.budget),
+            stretched: None,
             settings,
             store,
             reporter,
+            watched,
             table: Table::default(),
             passes: HashMap::new(),
             turns: VecDeque::new(),
@@ -216,14 +228,18 @@ impl Engine {
     #[must_use]
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
         let commit = self.pending.since.map(|since| since.plus(self.settings.commit_delay));
+        let looks = self.roots.iter().filter_map(|root| root.schedule.next_due()).min();
+        let looks = looks.map(|due| due.max(self.pacer.next()));
         let roots = self.roots.iter().filter(|_| !self.settings.once).flat_map(Root::next_wake);
-        roots.chain(commit).min()
+        roots.chain(looks).chain(commit).min()
     }
 
-    /// Whether nothing is under way.
+    /// Whether a one-shot run is at its end: nothing is under way and no directory is left to look at.
     #[must_use]
-    pub(super) fn is_idle(&self) -> bool {
-        self.passes.is_empty() && self.roots.iter().all(|root| root.in_flight == 0)
+    pub(super) fn is_idle(&self, now: Now) -> bool {
+        let is_due = |root: &Root| root.schedule.next_due().is_some_and(|due| due <= now.steady);
+        self.passes.is_empty()
+            && self.roots.iter().all(|root| root.in_flight == 0 && !(root.tree.is_some() && is_due(root)))
     }
 
     /// Whether something is decided and not durable yet.
@@ -307,6 +323,9 @@ impl Engine {
 
     /// A directory that is due.
     fn next_look(&mut self, now: Now) -> Option<(usize, Job)> {
+        if self.pacer.next() > now.steady {
+            return None;
+        }
         (0..self.roots.len()).find_map(|root| self.next_look_in(root, now).map(|job| (root, job)))
     }
 
@@ -323,6 +342,7 @@ impl Engine {
             let entry = self.roots.get_mut(root)?;
             let tree = entry.enter(self.settings.max_in_flight)?;
             self.table.get_mut(dir)?.looking = Some((now, entry.server_time));
+            self.pacer.pay(now.steady);
             return Some(Job::Look { tree, dir, path, effort });
         }
     }

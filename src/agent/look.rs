@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::model::{Stamp, Timestamp};
 use crate::mount::{Coverage, Listing, MountError};
 use crate::rules::Judgement;
-use crate::schedule::{RACY_AGE, ServerTime};
+use crate::schedule::{MAX_RACY_AGE, ServerTime};
 use crate::store::{Content, DirId, Known, SeenFile, StoreError};
 
 /// When a directory is looked at again whose listing did not suffice.
@@ -29,7 +29,8 @@ impl Engine {
         if directory.done || directory.looking.is_some() || directory.gone_since.is_some() {
             return None;
         }
-        let aged = now.steady.since(directory.stamp_since) >= RACY_AGE;
+        let age = self.roots.get(directory.root)?.server_time.racy_age();
+        let aged = now.steady.since(directory.stamp_since) >= age;
         Some(match directory.stamp {
             _ if directory.audit => Effort::Walk,
             None => Effort::Walk,
@@ -81,10 +82,15 @@ impl Engine {
         self.make_appointment(dir);
     }
 
-    /// A racy directory is listed once more when its stamp has aged.
+    /// A racy directory is listed once more when its stamp has aged: soon, but a busy one not again and again.
     fn make_appointment(&mut self, dir: DirId) {
-        if let Some(directory) = self.table.get(dir).filter(|directory| directory.racy) {
-            self.due_at_latest(dir, directory.stamp_since.plus(RACY_AGE));
+        let Some(since) = self.table.get(dir).filter(|row| row.racy).map(|row| row.stamp_since) else {
+            return;
+        };
+        let usual = (self.settings.interval / 4).min(MAX_RACY_AGE);
+        if let Some(root) = self.root_mut(dir) {
+            let age = root.server_time.racy_age().max(usual);
+            root.schedule.at_latest(dir.0, since.plus(age));
         }
     }
 
@@ -160,7 +166,7 @@ impl Engine {
         if let Some(directory) = self.table.get_mut(dir) {
             directory.stamp_since = since;
         }
-        let aged = is_same && began.steady.since(since) >= RACY_AGE;
+        let aged = is_same && began.steady.since(since) >= at_look.racy_age();
         !aged && at_look.is_racy(&stamp)
     }
 

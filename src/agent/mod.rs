@@ -22,6 +22,7 @@ mod service;
 mod settings;
 mod table;
 mod verdict;
+mod watched;
 
 pub use control::{Question, answer, ask};
 pub use run::{AgentError, Ended, run};

@@ -1,16 +1,19 @@
 //! Collects what there is to tell: from the store, and from the running sinks where an agent runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use tokio::sync::watch;
 
 use super::file::reason_in_words;
 use super::table::Table;
+use super::watched::Watched;
 use crate::dispatch::{SinkName, SinkReport, SinkState};
 use crate::event::Reporter;
 use crate::model::RelPath;
+use crate::mount::{Operation, RpcCounts};
 use crate::status::{
-    IndexLine, IndexSize, MAX_LISTED, RefusedMessage, Report, RootReport, SinkLine, Statistics, WaitingFile,
+    IndexLine, IndexSize, MAX_LISTED, OperationReport, RefusedMessage, Report, RootReport, SinkLine,
+    Statistics, WaitingFile,
 };
 use crate::store::{Content, RootId, RootRow, SeenFile, Store, StoreError};
 
@@ -19,6 +22,8 @@ use crate::store::{Content, RootId, RootRow, SeenFile, Store, StoreError};
 pub struct Live {
     /// The roots that it lost.
     pub(super) reporter: Reporter,
+    /// The roots that it watches.
+    pub(super) watched: Watched,
     /// Its sinks.
     pub(super) sinks: Vec<watch::Receiver<SinkReport>>,
 }
@@ -36,12 +41,21 @@ pub(super) fn report(store: &Store, live: Option<&Live>) -> Result<Report, Store
         agent: store.agent_id().to_owned(),
         running: live.is_some(),
         roots: roots(store, &table, live)?,
+        rpcs: live.and_then(|live| live.watched.rpcs()).map(|counts| operations(&counts)).unwrap_or_default(),
         waiting_count,
         waiting,
         head: store.head(),
         sinks: sinks(store, live)?,
         refused: refused.collect(),
     })
+}
+
+fn operations(counts: &RpcCounts) -> BTreeMap<String, OperationReport> {
+    #[expect(clippy::cast_precision_loss, reason = "a mean for people")]
+    let mean = |operation: Operation| operation.round_trip.as_secs_f64() * 1000.0 / operation.count as f64;
+    let line =
+        |operation: Operation| OperationReport { count: operation.count, round_trip_ms: mean(operation) };
+    counts.operations().map(|(name, operation)| (name.to_owned(), line(operation))).collect()
 }
 
 /// The statistics of the ledger.

@@ -74,7 +74,7 @@ impl Root {
     pub(super) fn next_wake(&self) -> impl Iterator<Item = Timestamp> {
         let call = Some(self.next_call).filter(|_| !self.calling);
         let file = self.wait_order.first().map(|(at, _, _)| *at).filter(|_| self.tree.is_some());
-        [call, file, self.schedule.next_due()].into_iter().flatten()
+        [call, file].into_iter().flatten()
     }
 
     /// Takes the waiting file that is due, and starts a call on the root for it.
@@ -142,6 +142,7 @@ impl Engine {
         self.called(number, now);
         match checked {
             Ok(true) => {
+                self.check_budget();
                 self.end_first_walks(now);
                 self.begin_audit_if_due(number, now);
             }
@@ -179,6 +180,7 @@ impl Engine {
         let identity = tree.identity();
         let file_system = format!("{} {}", identity.fs_type, identity.source);
         root.row.identity = Some(identity.lasting());
+        self.watched.enter(number, Arc::clone(&tree));
         root.tree = Some(tree);
         root.lost = None;
         let path = root.path.display().to_string();
@@ -221,6 +223,7 @@ impl Engine {
     pub(super) fn lose(&mut self, number: usize, reason: String) {
         let Some(root) = self.roots.get_mut(number) else { return };
         root.tree = None;
+        self.watched.leave(number);
         root.schedule.clear();
         let table = &self.table;
         let is_of_root = |dir: &DirId| table.get(*dir).is_some_and(|directory| directory.root == number);
@@ -244,6 +247,19 @@ impl Engine {
             directory.audit = directory.stamp.is_some();
         }
         self.put_root(number, now);
+    }
+
+    /// Says when the budget does not allow a look at every directory once an interval, and what it does allow.
+    fn check_budget(&mut self) {
+        let is_watched = |directory: &Directory| directory.gone_since.is_none() && !directory.excluded;
+        let count = self.table.iter().filter(|(_, directory)| is_watched(directory)).count();
+        let round = self.pacer.round(u32::try_from(count).unwrap_or(u32::MAX));
+        let bound = (round > self.settings.interval).then(|| Duration::from_secs(round.as_secs() + 1));
+        if bound != self.stretched {
+            self.stretched = bound;
+            let kept = bound.unwrap_or(self.settings.interval);
+            self.reporter.emit(&Event::Bound { promised: self.settings.interval, kept });
+        }
     }
 
     pub(super) fn put_root(&mut self, number: usize, now: Now) {

@@ -14,12 +14,14 @@ use super::journal::StoreJournal;
 use super::report::Live;
 use super::service::{Handle, Service, ServiceError};
 use super::settings;
+use super::watched::Watched;
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
 use crate::dispatch::{self, Couriers, DispatchError, Journal, Left, SinkName, SinkState};
 use crate::event::{Event, Reporter};
 use crate::intake::RedactionError;
 use crate::model::{Seq, Timestamp};
+use crate::mount::RpcCounts;
 use crate::status::{Statistics, Summary};
 use crate::store::{Store, StoreError};
 
@@ -83,6 +85,8 @@ pub struct Ended {
     pub lost_roots: Vec<(String, String)>,
     /// How many roots there are.
     pub roots: usize,
+    /// The RPCs of the NFS mounts; `None` without one.
+    pub rpcs: Option<RpcCounts>,
     /// Files that wait.
     pub waiting: Vec<(u64, String)>,
     /// The statistics.
@@ -100,6 +104,7 @@ impl Ended {
             looked: reporter.count("directories_unchanged") + reporter.count("directories_listed"),
             listed: reporter.count("directories_listed"),
             failed: reporter.count("directories_failed"),
+            rpcs: self.rpcs.as_ref().map(|counts| (counts.total(), counts.writes())),
             appeared: reporter.count("files_appeared"),
             replaced: reporter.count("files_replaced"),
             broken: reporter.count("files_broken"),
@@ -144,6 +149,7 @@ struct Run<'a> {
     engine: oneshot::Receiver<Result<Engine, ServiceError>>,
     couriers: Couriers,
     token: CancellationToken,
+    watched: Watched,
     unread: bool,
 }
 
@@ -160,9 +166,29 @@ impl<'a> Run<'a> {
             Mode::Agent => dispatch::Mode::Agent,
         };
         let couriers = dispatch::start(sinks, journal, reader, mode, reporter.clone(), token.clone());
-        listen(config, store, reporter, &couriers)?;
-        let engine = start_engine(config, store, reporter, clock, head, handle.clone())?;
-        Ok(Self { config, store: Arc::clone(store), clock, handle, engine, couriers, token, unread: false })
+        let watched = Watched::default();
+        let live = Live { reporter: reporter.clone(), watched: watched.clone(), sinks: couriers.reports() };
+        listen(config, store, live)?;
+        let engine = Engine::start(
+            settings::engine(config),
+            Arc::clone(store),
+            reporter.clone(),
+            watched.clone(),
+            clock.now(),
+        )?;
+        let service = Service::new(engine, &settings::crew(config)?, clock, head, handle.clone())?;
+        let engine = start_thread(service)?;
+        Ok(Self {
+            config,
+            store: Arc::clone(store),
+            clock,
+            handle,
+            engine,
+            couriers,
+            token,
+            watched,
+            unread: false,
+        })
     }
 
     async fn supervise(mut self) -> Result<Ended, AgentError> {
@@ -255,6 +281,7 @@ impl<'a> Run<'a> {
             left: left.collect(),
             lost_roots: lost.into_iter().map(|(path, reason)| (path.display().to_string(), reason)).collect(),
             roots: self.config.roots.len(),
+            rpcs: self.watched.rpcs(),
             waiting: engine.waiting_reasons(),
             statistics: super::report::statistics(&self.store),
             unread: self.unread,
@@ -285,35 +312,21 @@ fn attached(sinks: &dispatch::Sinks) -> Vec<SinkName> {
     present.into_iter().filter(|(_, is_present)| *is_present).map(|(sink, _)| sink).collect()
 }
 
-fn listen(
-    config: &Config,
-    store: &Arc<Store>,
-    reporter: &Reporter,
-    couriers: &Couriers,
-) -> Result<(), AgentError> {
+fn listen(config: &Config, store: &Arc<Store>, live: Live) -> Result<(), AgentError> {
     let control = Control::listen(&config.state)
         .map_err(|source| AgentError::System { action: "listen in the state directory", source })?;
-    let live = Live { reporter: reporter.clone(), sinks: couriers.reports() };
     tokio::spawn(control.serve(Arc::clone(store), live));
     Ok(())
 }
 
-fn start_engine(
-    config: &Config,
-    store: &Arc<Store>,
-    reporter: &Reporter,
-    clock: Clock,
-    head: watch::Sender<Seq>,
-    handle: Handle,
-) -> Result<oneshot::Receiver<Result<Engine, ServiceError>>, AgentError> {
-    let engine = Engine::start(settings::engine(config), Arc::clone(store), reporter.clone(), clock.now())?;
-    let service = Service::new(engine, &settings::crew(config)?, clock, head, handle)?;
+fn start_thread(service: Service) -> Result<oneshot::Receiver<Result<Engine, ServiceError>>, AgentError> {
     let (done, ended) = oneshot::channel();
+    let run = move || {
+        let _ = done.send(service.run());
+    };
     thread::Builder::new()
         .name("engine".to_owned())
-        .spawn(move || {
-            let _ = done.send(service.run());
-        })
+        .spawn(run)
         .map_err(|source| AgentError::System { action: "start the engine's thread", source })?;
     Ok(ended)
 }

@@ -124,7 +124,7 @@ impl Service {
             let now = self.clock.now();
             self.hand_out(now)?;
             self.commit_if_wanted(now)?;
-            if self.once && self.engine.is_idle() {
+            if self.once && self.engine.is_idle(now) {
                 break;
             }
             self.wait(now)?;

@@ -8,7 +8,7 @@ use super::service::Crew;
 use crate::config::{self, Config};
 use crate::dispatch::{self, Body};
 use crate::intake::{Limits, Redaction, RedactionError};
-use crate::mount::{Refresh, TreeOptions};
+use crate::mount::{Refresh, TreeOptions, directories_to_hold};
 use crate::schedule::SettlePolicy;
 
 /// Calls under way on a root for each of its workers: one that runs and one that waits for it.
@@ -21,6 +21,10 @@ pub(super) fn engine(config: &Config) -> Settings {
         roots: config.roots.clone(),
         once: config.mode == config::Mode::Once,
         interval: config.interval,
+        budget: match config.budget {
+            config::Budget::PerSecond(rate) => Some(rate),
+            config::Budget::Auto => None,
+        },
         settle: SettlePolicy { settle: config.settle, give_up: config.give_up },
         audit: config.audit,
         audit_stat: config.audit_stat,
@@ -42,7 +46,7 @@ fn tree(config: &Config) -> TreeOptions {
             config::Refresh::Plain => Refresh::Plain,
         },
         one_file_system: config.one_file_system,
-        max_open: at_least_one(config.max_open_dirs),
+        max_open: at_least_one(config.max_open_dirs.unwrap_or_else(directories_to_hold)),
     }
 }
 

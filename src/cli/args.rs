@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use super::help;
-use crate::config::{BodyFormat, Budget, Every, LogFilter, LogFormat, Moved, Pattern, Refresh, Size, Span};
+use crate::config::{
+    AtMost, BodyFormat, Budget, Every, LogFilter, LogFormat, Moved, Pattern, Refresh, Size, Span,
+};
 
 /// Finds new files on an NFS mount and hands each complete file over exactly once
 #[derive(Debug, Parser)]
@@ -121,10 +123,11 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s", help_heading = help::OFTEN)]
     pub(super) interval: Span<100>,
 
-    /// RPCs that watching may cost: auto, a mean rate like 200/s, or with --once a number like 500
+    /// Looks at directories a second, at most: auto, or a rate like 200/s
     ///
-    /// auto is twice what --interval needs at least.
-    #[arg(long, value_name = "auto|N/s|N", default_value = "auto", help_heading = help::OFTEN)]
+    /// A look at an unchanged directory is one RPC. auto is what --interval needs. A smaller budget stretches the
+    /// interval, which is said.
+    #[arg(long, value_name = "auto|N/s", default_value = "auto", help_heading = help::OFTEN)]
     pub(super) budget: Budget,
 
     /// How to look past the NFS client's cache
@@ -273,8 +276,10 @@ pub(super) struct RunArgs {
     pub(super) workers: u64,
 
     /// Directories held open between looks, so that a look costs one RPC
-    #[arg(long, value_name = "N", default_value = "512", value_parser = help::count(1..=1_000_000), help_heading = help::LIMITS)]
-    pub(super) max_open_dirs: u64,
+    ///
+    /// auto: as many as the limit of open files allows, at most 65536.
+    #[arg(long, value_name = "auto|N", default_value = "auto", help_heading = help::LIMITS)]
+    pub(super) max_open_dirs: AtMost,
 
     /// The most bytes that one archive may unpack to
     #[arg(long, value_name = "SIZE", default_value = "1GiB", help_heading = help::LIMITS)]

@@ -11,7 +11,7 @@ use super::args::{RunArgs, UncheckedUrl};
 use super::layers::{FLAG, Origins, variable};
 use super::{Surroundings, UsageError};
 use crate::config::{
-    Budget, Config, EventsTarget, Limits, LogSettings, Mode, Pattern, Protocol, QueueSettings, RedisSettings,
+    Config, EventsTarget, Limits, LogSettings, Mode, Pattern, Protocol, QueueSettings, RedisSettings,
     SECRET_KEYS, ServerUrl, SinkSettings,
 };
 use crate::rules::{FileRules, JUNK};
@@ -66,7 +66,7 @@ impl Builder<'_> {
             roots: self.roots()?,
             mode,
             interval: args.interval.0,
-            budget: budget(args.budget, mode),
+            budget: args.budget,
             refresh: args.refresh,
             sinks: self.sinks()?,
             settle: args.settle.0,
@@ -83,7 +83,7 @@ impl Builder<'_> {
             accept_mount: args.accept_mount,
             strict: args.strict,
             workers: whole(args.workers),
-            max_open_dirs: whole(args.max_open_dirs),
+            max_open_dirs: args.max_open_dirs.0,
             limits: limits(args),
             drain: args.drain.0,
             commit_delay: args.commit_delay.0,
@@ -294,13 +294,6 @@ fn texts(patterns: &[Pattern]) -> impl Iterator<Item = &str> {
 }
 
 /// An agent has no runs to count in.
-fn budget(budget: Budget, mode: Mode) -> Budget {
-    match mode {
-        Mode::Once => budget,
-        Mode::Agent => budget.for_agent(),
-    }
-}
-
 fn limits(args: &RunArgs) -> Limits {
     Limits {
         max_unpacked: args.max_unpacked.0,

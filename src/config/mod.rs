@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::rules::FileRules;
 
 pub use server::{Protocol, ServerUrl, UrlError, mask_secrets};
-pub use values::{Budget, Every, LogFilter, Pattern, Size, Span, ValueError};
+pub use values::{AtMost, Budget, Every, LogFilter, Pattern, Size, Span, ValueError};
 
 /// Everything that `run` is asked to do.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct Config {
     pub mode: Mode,
     /// The longest time that a directory goes unchecked.
     pub interval: Duration,
-    /// How many RPCs it may cost; [`Budget::PerRun`] occurs in [`Mode::Once`] only.
+    /// How many looks a second it may cost.
     pub budget: Budget,
     /// How attributes are fetched past the client's cache.
     pub refresh: Refresh,
@@ -58,8 +58,8 @@ pub struct Config {
     pub strict: bool,
     /// Threads that make blocking calls on the mount.
     pub workers: usize,
-    /// Directories held open between looks.
-    pub max_open_dirs: usize,
+    /// Directories held open between looks; `None` for as many as the system allows.
+    pub max_open_dirs: Option<usize>,
     /// Bounds of unpacking one archive.
     pub limits: Limits,
     /// How long a one-shot run waits for a sink that makes no progress.

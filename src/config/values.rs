@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::Budget::{Auto, PerRun, PerSecond};
+use super::Budget::{Auto, PerSecond};
 
 /// The longest duration taken, ten years: far beyond any use, far below where adding it to a clock overflows.
 const LONGEST: Duration = Duration::from_secs(3653 * 24 * 3600);
@@ -30,8 +30,11 @@ pub enum ValueError {
     /// A size that forbids everything.
     #[error("the least is one byte")]
     ZeroSize,
+    /// Not a number, nor `auto`.
+    #[error("write auto, or a whole number of at least 1")]
+    NotANumber,
     /// Not a budget.
-    #[error("write auto, a rate like 200/s, or a number of RPCs like 500; it must be over 0")]
+    #[error("write auto, or a rate over 0 like 200/s")]
     NotABudget,
     /// Not a glob.
     #[error("not a pattern: {0}; write for example '*.tgz' or 'scratch/**'")]
@@ -132,20 +135,6 @@ pub enum Budget {
     Auto,
     /// This many a second in the mean.
     PerSecond(f64),
-    /// This many in one one-shot run.
-    PerRun(u64),
-}
-
-impl Budget {
-    /// The same budget for an agent, which knows no runs: a plain number is a rate.
-    #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "nobody allows 2^53 RPCs a second")]
-    pub fn for_agent(self) -> Self {
-        match self {
-            PerRun(number) => PerSecond(number as f64),
-            other => other,
-        }
-    }
 }
 
 impl FromStr for Budget {
@@ -153,17 +142,30 @@ impl FromStr for Budget {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let text = text.trim();
-        let budget = match text.strip_suffix("/s") {
+        let rate =
+            |text: &str| text.trim_end().parse().ok().filter(|rate: &f64| rate.is_normal() && *rate > 0.0);
+        match text.strip_suffix("/s") {
             _ if text == "auto" => Some(Auto),
-            Some(rate) => rate.trim_end().parse().ok().filter(|rate: &f64| rate.is_normal()).map(PerSecond),
-            None => text.parse().ok().map(PerRun),
-        };
-        match budget {
-            Some(PerSecond(rate)) if rate <= 0.0 => None,
-            Some(PerRun(0)) => None,
-            other => other,
+            Some(text) => rate(text).map(PerSecond),
+            None => None,
         }
         .ok_or(ValueError::NotABudget)
+    }
+}
+
+/// A number of at least 1, or `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AtMost(pub Option<usize>);
+
+impl FromStr for AtMost {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text.trim() {
+            "auto" => Some(Self(None)),
+            text => text.parse().ok().filter(|number| *number > 0).map(|number| Self(Some(number))),
+        }
+        .ok_or(ValueError::NotANumber)
     }
 }
 
@@ -284,12 +286,9 @@ mod tests {
         check("auto", Auto);
         check("200/s", PerSecond(200.0));
         check("0.5 /s", PerSecond(0.5));
-        check("500", PerRun(500));
         for bad in ["0", "0/s", "-1/s", "inf/s", "NaN/s", "", "/s", "fast", "1.5", "200/m"] {
             check_error::<Budget>(bad, "200/s");
         }
-        assert_eq!(PerRun(500).for_agent(), PerSecond(500.0));
-        assert_eq!(Auto.for_agent(), Auto);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::model::RelPath;
 use super::{Action, MountError};
 
 /// What a root is recognised by.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Identity {
     /// The kernel's number of the mount; another after every mount.
     pub mount_id: u64,
@@ -19,6 +19,8 @@ pub struct Identity {
     pub fs_type: String,
     /// Where it comes from: `server:/export`, a device.
     pub source: String,
+    /// Where it is mounted, as the kernel writes it: blanks and the like as `\\040`.
+    pub mount_point: String,
     /// The number of the root directory there.
     pub root_fileid: u64,
 }
@@ -31,8 +33,8 @@ impl Identity {
         let found = statx(CWD, root, flags, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID).map_err(failed)?;
         let table = fs::read("/proc/self/mountinfo")
             .map_err(|error| MountError::from_io(Action::Identify, &RelPath::root(), &error))?;
-        let (fs_type, source) = find_mount(&table, found.stx_mnt_id).unwrap_or_default();
-        Ok(Self { mount_id: found.stx_mnt_id, fs_type, source, root_fileid: found.stx_ino })
+        let mount = find_mount(&table, found.stx_mnt_id).unwrap_or_default();
+        Ok(Self { mount_id: found.stx_mnt_id, root_fileid: found.stx_ino, ..mount })
     }
 
     /// Whether the file system is reached over a network.
@@ -59,14 +61,15 @@ impl Identity {
     }
 }
 
-/// Type and source of the mount with this number, from `/proc/self/mountinfo` (see proc(5)).
-fn find_mount(table: &[u8], mount_id: u64) -> Option<(String, String)> {
+/// The mount with this number, from `/proc/self/mountinfo` (see proc(5)).
+fn find_mount(table: &[u8], mount_id: u64) -> Option<Identity> {
     let id = mount_id.to_string();
-    let line = table
-        .split(|byte| *byte == b'\n')
-        .find(|line| line.split(|byte| *byte == b' ').next() == Some(id.as_bytes()))?;
-    let mut words = line.split(|byte| *byte == b' ').skip_while(|word| *word != b"-").skip(1);
-    Some((text(words.next()?), text(words.next()?)))
+    let mut lines = table.split(|byte| *byte == b'\n').map(|line| line.split(|byte| *byte == b' '));
+    let mut words = lines.find(|words| words.clone().next() == Some(id.as_bytes()))?;
+    let mount_point = text(words.nth(4)?);
+    let mut words = words.skip_while(|word| *word != b"-").skip(1);
+    let (fs_type, source) = (text(words.next()?), text(words.next()?));
+    Some(Identity { mount_id, fs_type, source, mount_point, root_fileid: 0 })
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -87,15 +90,21 @@ mod tests {
 
     #[test]
     fn finds_a_mount_whatever_its_optional_fields() {
-        let found = |id| find_mount(TABLE, id);
-        assert_eq!(found(36), Some(("nfs4".to_owned(), "server:/export".to_owned())));
-        assert_eq!(found(22), Some(("proc".to_owned(), "proc".to_owned())));
+        let found = |id| find_mount(TABLE, id).map(|mount| [mount.fs_type, mount.source, mount.mount_point]);
+        assert_eq!(found(36), Some(["nfs4", "server:/export", "/mnt/a\\040b"].map(str::to_owned)));
+        assert_eq!(found(22), Some(["proc", "proc", "/proc"].map(str::to_owned)));
         assert_eq!(found(3), None);
     }
 
     #[test]
     fn lasts_over_a_new_mount_and_over_a_new_device_name() {
-        let nfs = Identity { mount_id: 1, fs_type: "nfs4".into(), source: "s:/e".into(), root_fileid: 2 };
+        let nfs = Identity {
+            mount_id: 1,
+            fs_type: "nfs4".into(),
+            source: "s:/e".into(),
+            root_fileid: 2,
+            ..Identity::default()
+        };
         assert_eq!(nfs.lasting(), Identity { mount_id: 9, ..nfs.clone() }.lasting());
         assert_ne!(nfs.lasting(), Identity { source: "t:/e".into(), ..nfs.clone() }.lasting());
         assert_ne!(nfs.lasting(), Identity { root_fileid: 3, ..nfs }.lasting());

@@ -8,12 +8,16 @@
 
 mod error;
 mod identity;
+mod limits;
 mod names;
+mod rpc;
 mod tree;
 mod workers;
 
 pub use error::{Action, MountError};
 pub use identity::Identity;
+pub use limits::directories_to_hold;
 pub use names::{Coverage, Entry, EntryKind, Listing};
+pub use rpc::{Operation, RpcCounts};
 pub use tree::{FileKind, FileStat, Refresh, Tree, TreeOptions};
 pub use workers::Workers;

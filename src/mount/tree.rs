@@ -17,6 +17,7 @@ use crate::model::{RelPath, Stamp, Timestamp};
 
 use super::identity::{Identity, bytes};
 use super::names::{self, Listing};
+use super::rpc::RpcCounts;
 use super::{Action, MountError};
 
 /// The longest path that one system call resolves, with room for its end.
@@ -71,6 +72,7 @@ pub struct Tree {
     path: PathBuf,
     root: Arc<OwnedFd>,
     identity: Identity,
+    rpcs_at_start: Option<RpcCounts>,
     options: TreeOptions,
     held: Mutex<LruCache<u64, Arc<OwnedFd>>>,
 }
@@ -82,8 +84,16 @@ impl Tree {
         let root = open(path, flags, Mode::empty())
             .map_err(|errno| MountError::new(Action::OpenRoot, &RelPath::from_bytes(bytes(path)), errno))?;
         let identity = Identity::of(path)?;
+        let rpcs_at_start = RpcCounts::of(&identity.mount_point);
         let held = Mutex::new(LruCache::new(options.max_open));
-        Ok(Self { path: path.to_path_buf(), root: Arc::new(root), identity, options, held })
+        Ok(Self { path: path.to_path_buf(), root: Arc::new(root), identity, rpcs_at_start, options, held })
+    }
+
+    /// The RPCs that the mount has cost since it was opened here; `None` if it is no NFS mount.
+    #[must_use]
+    pub fn rpcs(&self) -> Option<RpcCounts> {
+        let start = self.rpcs_at_start.as_ref()?;
+        Some(RpcCounts::of(&self.identity.mount_point)?.since(start))
     }
 
     /// What was found at the root when it was opened.

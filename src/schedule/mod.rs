@@ -4,9 +4,11 @@
 //! forecast. Times are steady times of our own clock; the server's stamps are compared only with one another.
 
 mod interval;
+mod pacer;
 mod racy;
 mod settle;
 
 pub use interval::Schedule;
-pub use racy::{RACY_AGE, ServerTime};
+pub use pacer::Pacer;
+pub use racy::{MAX_RACY_AGE, ServerTime};
 pub use settle::{Proof, SettlePolicy, Step};

@@ -9,8 +9,12 @@ use std::time::Duration;
 
 use crate::model::{Stamp, Timestamp};
 
-/// The age at which a stamp proves something: more than the coarsest tick known (two seconds, FAT's).
-pub const RACY_AGE: Duration = Duration::from_millis(2_100);
+/// The age at which a stamp proves something while the tick is not measured: more than the coarsest known (two
+/// seconds, FAT's).
+pub const MAX_RACY_AGE: Duration = Duration::from_millis(2_100);
+
+/// The least age believed in, however fine the ticks look.
+const MIN_RACY_AGE: Duration = Duration::from_millis(50);
 
 /// What the server's clock is known to have passed: its newest change time seen.
 ///
@@ -18,18 +22,35 @@ pub const RACY_AGE: Duration = Duration::from_millis(2_100);
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ServerTime {
     newest: Option<Timestamp>,
+    last: Option<Timestamp>,
+    tick: Option<Duration>,
 }
 
 impl ServerTime {
     /// Notes a stamp that the server gave.
     pub fn observe(&mut self, stamp: &Stamp) {
         self.newest = self.newest.max(Some(stamp.ctime));
+        if let Some(last) = self.last.replace(stamp.ctime) {
+            let distance = last.since(stamp.ctime).max(stamp.ctime.since(last));
+            if !distance.is_zero() {
+                self.tick = Some(self.tick.map_or(distance, |tick| tick.min(distance)));
+            }
+        }
+    }
+
+    /// The age at which a stamp proves something: twice the tick.
+    ///
+    /// Two change times that differ are at least one tick apart, so the least distance seen is no less than the tick.
+    #[must_use]
+    pub fn racy_age(&self) -> Duration {
+        let tick = self.tick.unwrap_or(MAX_RACY_AGE);
+        (tick * 2).clamp(MIN_RACY_AGE, MAX_RACY_AGE)
     }
 
     /// Notes that a directory's stamp moved: if to an earlier time than known, the server's clock was set back and
     /// what was known of it is worth nothing.
     pub fn observe_change(&mut self, stamp: &Stamp) {
-        if self.newest.is_some_and(|newest| newest.since(stamp.ctime) > RACY_AGE) {
+        if self.newest.is_some_and(|newest| newest.since(stamp.ctime) > MAX_RACY_AGE) {
             self.newest = None;
         }
         self.observe(stamp);
@@ -39,7 +60,7 @@ impl ServerTime {
     #[must_use]
     pub fn is_racy(&self, stamp: &Stamp) -> bool {
         let youngest = stamp.ctime.max(stamp.mtime);
-        self.newest.is_none_or(|newest| newest < youngest.plus(RACY_AGE))
+        self.newest.is_none_or(|newest| newest < youngest.plus(self.racy_age()))
     }
 }
 
@@ -68,6 +89,19 @@ mod tests {
         check(&[101], stamp(100, 100), true);
         check(&[103], stamp(100, 100), false);
         check(&[103], stamp(100, 200), true);
+    }
+
+    #[test]
+    fn the_tick_is_measured_from_stamps_that_differ() {
+        let mut time = ServerTime::default();
+        assert_eq!(time.racy_age(), MAX_RACY_AGE);
+        let at = |nanoseconds| Stamp { ctime: Timestamp { seconds: 5, nanoseconds }, ..Stamp::default() };
+        for nanoseconds in [0, 0, 400_000_000, 360_000_000, 360_000_000] {
+            time.observe(&at(nanoseconds));
+        }
+        assert_eq!(time.racy_age(), Duration::from_millis(80), "twice 40 ms");
+        time.observe(&at(360_000_001));
+        assert_eq!(time.racy_age(), MIN_RACY_AGE);
     }
 
     #[test]

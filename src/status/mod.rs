@@ -5,7 +5,8 @@ mod statistics;
 mod summary;
 
 pub use report::{
-    IndexLine, IndexSize, MAX_LISTED, RefusedMessage, Report, RootReport, SinkLine, WaitingFile,
+    IndexLine, IndexSize, MAX_LISTED, OperationReport, RefusedMessage, Report, RootReport, SinkLine,
+    WaitingFile,
 };
 pub use report::{render, render_list, render_size};
 pub use statistics::{Statistics, render_statistics};

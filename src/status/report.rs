@@ -1,5 +1,6 @@
 //! How the agent is doing: what is watched, what waits and why, what each sink still has to get.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use comfy_table::Table;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub const MAX_LISTED: usize = 100;
 
 /// The state of an agent, live or as it was left.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The agent's name in Redis.
     pub agent: String,
@@ -18,6 +19,8 @@ pub struct Report {
     pub running: bool,
     /// What is watched.
     pub roots: Vec<RootReport>,
+    /// The RPCs of the NFS mounts since the agent's start, by operation; empty without such a mount or agent.
+    pub rpcs: BTreeMap<String, OperationReport>,
     /// How many files wait.
     pub waiting_count: u64,
     /// Those that wait longest, at most [`MAX_LISTED`].
@@ -39,6 +42,15 @@ pub struct RootReport {
     pub directories: u64,
     /// Why it cannot be watched now.
     pub lost: Option<String>,
+}
+
+/// RPCs of one operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperationReport {
+    /// How many were sent.
+    pub count: u64,
+    /// The mean time from sending to receiving, in milliseconds.
+    pub round_trip_ms: f64,
 }
 
 /// A file that waits.
@@ -151,6 +163,10 @@ pub fn render(report: &Report) -> String {
         vec![root.path.clone(), root.directories.to_string(), state]
     });
     push_table(&mut text, &["ROOT", "DIRECTORIES", "STATE"], roots);
+    let rpcs = report.rpcs.iter().map(|(name, operation)| {
+        vec![name.clone(), operation.count.to_string(), format!("{:.2}", operation.round_trip_ms)]
+    });
+    push_table(&mut text, &["RPC", "COUNT", "MEAN MS"], rpcs);
     let sinks = report.sinks.iter().map(|sink| {
         let reason = sink.reason.clone().unwrap_or_default();
         vec![

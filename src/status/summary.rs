@@ -11,6 +11,8 @@ pub struct Summary {
     pub listed: u64,
     /// Directories that could not be read.
     pub failed: u64,
+    /// RPCs of the mounts, and how many of them change something there; `None` without an NFS mount.
+    pub rpcs: Option<(u64, u64)>,
     /// Files handed over as new.
     pub appeared: u64,
     /// Files handed over as replaced.
@@ -33,9 +35,13 @@ impl Summary {
     /// As text.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text = format!("looked at {}, {} changed", count(self.looked, "directory"), self.listed);
+        let mut text =
+            format!("looked at {}, {} changed", count(self.looked, "directory"), grouped(self.listed));
         if self.failed > 0 {
             let _ = write!(text, ", {} unreadable", self.failed);
+        }
+        if let Some((rpcs, writes)) = self.rpcs {
+            let _ = write!(text, "; {} RPCs, {} writes", grouped(rpcs), grouped(writes));
         }
         text.push_str(&self.files());
         text.push('\n');
@@ -72,7 +78,15 @@ fn count(number: u64, noun: &str) -> String {
         "directory" => "directories",
         _ => "files",
     };
-    format!("{number} {}", if number == 1 { noun } else { plural })
+    format!("{} {}", grouped(number), if number == 1 { noun } else { plural })
+}
+
+/// With a comma between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();
+    groups.join(",")
 }
 
 #[cfg(test)]
@@ -87,6 +101,7 @@ mod tests {
             looked: 1204,
             listed: 3,
             failed: 1,
+            rpcs: Some((1219, 0)),
             appeared: 5,
             replaced: 1,
             waiting: vec![(2, "truncated".to_owned())],
@@ -95,7 +110,8 @@ mod tests {
         };
         assert_eq!(
             summary.render(),
-            "looked at 1204 directories, 3 changed, 1 unreadable; handed over 6 files, 1 replaced\n\
+            "looked at 1,204 directories, 3 changed, 1 unreadable; 1,219 RPCs, 0 writes; \
+             handed over 6 files, 1 replaced\n\
              waiting: 2 files, truncated\n\
              unsent: 6 to redis (connection refused); kept, the next run sends them\n"
         );
