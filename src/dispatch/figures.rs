@@ -1,5 +1,7 @@
 //! How changes of the statistics are spelled for Redis, and what a cursor found there means. Pure.
 
+use std::borrow::Borrow;
+
 use serde::Serialize;
 
 use crate::model::{Change, Handover, Seq, TOTAL, Totals, changes_of};
@@ -41,6 +43,19 @@ pub(crate) fn ops_of(batch: &[Handover]) -> Vec<Op> {
     batch.iter().flat_map(changes_of).map(|change| Op::of(&change)).collect()
 }
 
+/// Changes as the one text that the script takes. A ledger can have a million: they are not gathered first.
+pub(crate) fn payload_of<T: Borrow<Op>>(ops: impl Iterator<Item = T>) -> String {
+    let mut text = String::from("[");
+    for op in ops {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(&serde_json::to_string(op.borrow()).expect("strings always serialize"));
+    }
+    text.push(']');
+    text
+}
+
 /// How the ledger is written into Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Restore {
@@ -60,19 +75,19 @@ impl Restore {
     }
 
     /// The ledger as changes. Users are noted as known, not as new; bursts are not in the ledger.
-    pub(crate) fn ops_of(self, totals: &Totals) -> Vec<Op> {
+    pub(crate) fn ops_of(self, totals: &Totals) -> impl Iterator<Item = Op> {
         let (count, score) = match self {
             Self::Add => ("c", "s"),
             Self::Raise => ("C", "S"),
         };
-        let counters = totals.counters.iter().map(|((namespace, counter), value)| {
+        let counters = totals.counters.iter().map(move |((namespace, counter), value)| {
             Op::new([count, namespace, counter.as_str(), &value.to_string()])
         });
-        let scores = totals.scores.iter().map(|((namespace, board, member), value)| {
+        let scores = totals.scores.iter().map(move |((namespace, board, member), value)| {
             Op::new([score, namespace, board.as_str(), member, &value.to_string()])
         });
         let users = totals.users.iter().map(|(namespace, user)| Op::new(["k", namespace, user]));
-        counters.chain(scores).chain(users).collect()
+        counters.chain(scores).chain(users)
     }
 }
 
@@ -178,9 +193,9 @@ mod tests {
         let mut totals = Totals::default();
         totals.apply(&Change::Count { namespace: "ATLAS".to_owned(), counter: Counter::Events, by: 3 });
         totals.apply(&Change::User { namespace: "ATLAS".to_owned(), user: "u".to_owned() });
-        let spell = |how: Restore| how.ops_of(&totals).iter().map(text).collect::<Vec<_>>();
-        assert_eq!(spell(Restore::Add), [r#"["c","ATLAS","events","3"]"#, r#"["k","ATLAS","u"]"#]);
-        assert_eq!(spell(Restore::Raise), [r#"["C","ATLAS","events","3"]"#, r#"["k","ATLAS","u"]"#]);
+        let spell = |how: Restore| payload_of(how.ops_of(&totals));
+        assert_eq!(spell(Restore::Add), r#"[["c","ATLAS","events","3"],["k","ATLAS","u"]]"#);
+        assert_eq!(spell(Restore::Raise), r#"[["C","ATLAS","events","3"],["k","ATLAS","u"]]"#);
         assert_eq!(namespaces_of(&totals).collect::<Vec<_>>(), ["ATLAS", "TOTAL"]);
     }
 }

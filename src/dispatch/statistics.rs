@@ -13,7 +13,7 @@ use redis::{AsyncConnectionConfig, Client, RedisError, Script, TlsCertificates};
 use tokio::time::{Instant, timeout};
 
 use crate::dispatch::courier::{Delivery, Sink};
-use crate::dispatch::figures::{Horizon, Op, Restore, Start, namespaces_of, ops_of, start_of};
+use crate::dispatch::figures::{Horizon, Op, Restore, Start, namespaces_of, ops_of, payload_of, start_of};
 use crate::dispatch::journal::Desk;
 use crate::dispatch::progress::Pulse;
 use crate::dispatch::{Mode, RedisSettings, SinkError, SinkName, clock, scrub, trust};
@@ -119,24 +119,24 @@ impl Statistics {
     /// Writes the ledger and, in the same step, the cursor that it includes: nothing of it is sent again.
     async fn restore(&self, session: &mut Session, desk: &Desk, how: Restore) -> Result<Seq, SinkError> {
         let (upto, totals) = desk.totals().await?;
-        let ops = how.ops_of(&totals);
-        self.apply(session, &ops, upto, LEDGER_PATIENCE).await?;
+        let changes = payload_of(how.ops_of(&totals));
+        drop(totals);
+        self.apply(session, changes, upto, LEDGER_PATIENCE).await?;
         self.reporter.emit(&Event::StatisticsRestored { upto, how: how.as_str() });
         Ok(upto)
     }
 
-    /// Applies `ops` and moves the cursor to `upto`, at once or not at all.
+    /// Applies `changes` and moves the cursor to `upto`, at once or not at all.
     async fn apply(
         &self,
         session: &mut Session,
-        ops: &[Op],
+        changes: String,
         upto: Seq,
         patience: Duration,
     ) -> Result<(), SinkError> {
-        let payload = serde_json::to_string(ops).expect("strings always serialize");
         let mut call = self.scripts.apply.prepare_invoke();
         call.key(&session.cursor_key).arg(cursor_text(session.cursor)).arg(upto);
-        call.arg(&self.settings.prefix).arg(payload);
+        call.arg(&self.settings.prefix).arg(changes);
         let running = call.invoke_async::<(String, redis::Value, String)>(&mut session.connection);
         let (verdict, number, reason) = self.within(patience, running).await?;
         if verdict != "ok" {
@@ -211,7 +211,7 @@ impl Sink for Statistics {
             return Delivery { error: Some(moved()), ..Delivery::default() };
         };
         let ops = ops_of(batch);
-        let outcome = self.apply(&mut session, &ops, last.seq, self.settings.timeout).await;
+        let outcome = self.apply(&mut session, payload_of(ops.iter()), last.seq, self.settings.timeout).await;
         self.session = Some(session);
         match outcome {
             Ok(()) => {
