@@ -16,6 +16,12 @@ pub struct Now {
     pub wall: Timestamp,
 }
 
+/// The wall clock alone, for those who only tell people since when.
+#[must_use]
+pub fn wall() -> Timestamp {
+    Timestamp::from_system(SystemTime::now())
+}
+
 /// Our clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
@@ -28,16 +34,13 @@ impl Clock {
     /// what was "5 s ago" then is not in the future now, though the clock was set back in between.
     #[must_use]
     pub fn start(last: Option<Timestamp>) -> Self {
-        let wall = Timestamp::from_system(SystemTime::now());
+        let wall = wall();
         Self { started: Instant::now(), steady_at_start: last.map_or(wall, |last| last.max(wall)) }
     }
 
     /// Reads both.
     #[must_use]
     pub fn now(&self) -> Now {
-        Now {
-            steady: self.steady_at_start.plus(self.started.elapsed()),
-            wall: Timestamp::from_system(SystemTime::now()),
-        }
+        Now { steady: self.steady_at_start.plus(self.started.elapsed()), wall: wall() }
     }
 }

@@ -38,7 +38,11 @@ fn run(config: &Config) -> Exit {
         Ok(ended) => finish(config, &ended, &reporter),
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {error}");
-            if error.is_held() { Exit::Held } else { Exit::Internal }
+            match error {
+                error if error.is_held() => Exit::Held,
+                error if error.is_usage() => Exit::Usage,
+                _ => Exit::Internal,
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use super::settings;
 use super::watched::Watched;
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
-use crate::dispatch::{self, Couriers, DispatchError, Journal, Left, SinkName, SinkState};
+use crate::dispatch::{self, Couriers, DispatchError, Journal, Left, SettingsError, SinkName, SinkState};
 use crate::event::{Event, Reporter};
 use crate::intake::RedactionError;
 use crate::model::{Seq, Timestamp};
@@ -52,6 +52,9 @@ pub enum AgentError {
     /// A sink's task failed.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
+    /// A sink's settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// A pattern of secret keys is wrong.
     #[error(transparent)]
     Redaction(#[from] RedactionError),
@@ -69,6 +72,12 @@ pub enum AgentError {
 }
 
 impl AgentError {
+    /// Whether the configuration has to be changed.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Settings(_) | Self::Redaction(_))
+    }
+
     /// Whether another agent holds the state directory.
     #[must_use]
     pub fn is_held(&self) -> bool {
@@ -129,6 +138,7 @@ fn reason_of(state: &SinkState) -> String {
 
 /// Watches until it is told to end, or in one-shot mode until everything was looked at and sent.
 pub fn run(config: &Config, reporter: &Reporter) -> Result<Ended, AgentError> {
+    settings::sinks(config).validate()?;
     let store = Arc::new(Store::open(&config.state)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SOCKET_THREADS)

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dispatch::journal::Desk;
 use crate::dispatch::progress::Pulse;
 use crate::dispatch::retry::{self, Outage, Remark};
-use crate::dispatch::{DispatchError, SinkError, SinkName, clock};
+use crate::dispatch::{DispatchError, SinkError, SinkName, chance};
 use crate::event::{Event, Reporter};
 use crate::model::{Handover, Seq};
 
@@ -252,7 +252,7 @@ impl<S: Sink> Courier<S> {
             Remark::Silence => {}
         }
         self.pulse.down(error, self.outage.attempts);
-        retry::delay(self.outage.attempts, clock::jitter())
+        retry::delay(self.outage.attempts, chance::jitter())
     }
 
     async fn pause(&mut self, pause: Duration) -> Flow {

@@ -11,7 +11,7 @@
 //! - No reason, log line or `Debug` output holds a password.
 //! - The room imports only `model` and `event`. It neither knows the store nor the mount.
 
-mod clock;
+mod chance;
 mod courier;
 mod error;
 mod events;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::dispatch::{SinkError, SinkName, clock};
+use crate::clock;
+use crate::dispatch::{SinkError, SinkName};
 use crate::event::{Event, Reporter};
 use crate::model::{Seq, Timestamp};
 
@@ -101,7 +102,7 @@ impl Pulse {
         let entered = self.report.send_if_modified(|report| {
             let enters = !matches!(report.state, SinkState::Blocked { .. });
             if enters {
-                report.state = SinkState::Blocked { since: clock::now(), reason: reason.to_owned() };
+                report.state = SinkState::Blocked { since: clock::wall(), reason: reason.to_owned() };
             }
             enters
         });
@@ -115,7 +116,7 @@ impl Pulse {
         self.report.send_modify(|report| {
             let since = match &report.state {
                 SinkState::Down { since, .. } => *since,
-                _ => clock::now(),
+                _ => clock::wall(),
             };
             let (reason, transient) = (error.to_string(), error.is_transient());
             report.state = SinkState::Down { since, reason, attempt, transient };

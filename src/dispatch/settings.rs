@@ -22,6 +22,14 @@ pub struct Sinks {
     pub amqp: Option<QueueSettings>,
 }
 
+impl Sinks {
+    /// Tells a mistake that no waiting will mend.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        self.redis.as_ref().map_or(Ok(()), RedisSettings::validate)?;
+        self.amqp.as_ref().map_or(Ok(()), QueueSettings::validate)
+    }
+}
+
 /// Whether the agent stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {

@@ -12,11 +12,12 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError, Script, TlsCertificates};
 use tokio::time::{Instant, timeout};
 
+use crate::clock;
 use crate::dispatch::courier::{Delivery, Sink};
 use crate::dispatch::figures::{Horizon, Op, Restore, Start, namespaces_of, ops_of, payload_of, start_of};
 use crate::dispatch::journal::Desk;
 use crate::dispatch::progress::Pulse;
-use crate::dispatch::{Mode, RedisSettings, SinkError, SinkName, clock, scrub, trust};
+use crate::dispatch::{Mode, RedisSettings, SinkError, SinkName, scrub, trust};
 use crate::event::{Event, Reporter};
 use crate::model::{Handover, Seq};
 
@@ -156,7 +157,7 @@ impl Statistics {
         let began = Instant::now();
         let mut call = self.scripts.rate.prepare_invoke();
         call.key(&session.cursor_key).arg(cursor_text(session.cursor)).arg(&self.settings.prefix);
-        call.arg(clock::now().as_millis());
+        call.arg(clock::wall().as_millis());
         for namespace in &self.namespaces {
             call.arg(namespace);
         }
