@@ -1,3 +1,151 @@
 //! The command line of nfs-scout.
 
-fn main() {}
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use nfs_scout::agent::{self, Ended, Question};
+use nfs_scout::cli::{self, Inquiry, Order, Surroundings};
+use nfs_scout::config::{Config, LogFormat, LogSettings, Mode};
+use nfs_scout::event::Reporter;
+use nfs_scout::exit::Exit;
+use nfs_scout::status::{self, Summary, render_statistics};
+use nfs_scout::store::{Lock, Store, StoreError};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    cli::read(&Surroundings::of_process()).map_or_else(|stop| stop.show(), obey).into()
+}
+
+fn obey(order: Order) -> Exit {
+    match order {
+        Order::Run { config, warnings } => {
+            start_log(&config.log);
+            for warning in warnings {
+                tracing::warn!("{warning}");
+            }
+            run(&config)
+        }
+        Order::Ask(inquiry) => answer(&inquiry),
+        Order::Print(text) => print(&text),
+    }
+}
+
+/// Watches as `config` says.
+fn run(config: &Config) -> Exit {
+    let reporter = Reporter::default();
+    match agent::run(config, &reporter) {
+        Ok(ended) => finish(config, &ended, &reporter),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error}");
+            if error.is_held() { Exit::Held } else { Exit::Internal }
+        }
+    }
+}
+
+/// Tells what a one-shot run did, and the exit code that says it to programs.
+fn finish(config: &Config, ended: &Ended, reporter: &Reporter) -> Exit {
+    let summary = ended.summary(reporter);
+    if config.mode == Mode::Once && !config.log.quiet {
+        let has_sink_for_statistics = config.sinks.redis.is_some();
+        let table =
+            if has_sink_for_statistics { String::new() } else { render_statistics(&ended.statistics) };
+        let _ = write!(io::stderr(), "\n{table}{}", summary.render());
+    }
+    exit_of(config, ended, &summary)
+}
+
+fn exit_of(config: &Config, ended: &Ended, summary: &Summary) -> Exit {
+    let in_part = summary.failed > 0 || !summary.lost.is_empty();
+    if config.mode == Mode::Agent {
+        Exit::Done
+    } else if summary.lost.len() == ended.roots || (config.strict && in_part) {
+        Exit::MountUnreadable
+    } else if !summary.left.is_empty() && !ended.unread {
+        Exit::SinkUnreachable
+    } else {
+        Exit::Done
+    }
+}
+
+/// Answers from the running agent, or from the stored state if none runs.
+fn answer(inquiry: &Inquiry) -> Exit {
+    match reply(inquiry) {
+        Ok(text) => print(&text),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error}");
+            error.exit()
+        }
+    }
+}
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+enum NoAnswer {
+    #[error("no state in {}: has an agent run with it? Give the directory with --state", .0.display())]
+    NoState(PathBuf),
+    #[error("cannot ask the running agent: {0}")]
+    Asking(#[from] io::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot understand the running agent, is it of another version? {0}")]
+    Understanding(#[from] serde_json::Error),
+}
+
+impl NoAnswer {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::NoState(_) => Exit::Usage,
+            Self::Store(error) if error.is_held() => Exit::Held,
+            _ => Exit::Internal,
+        }
+    }
+}
+
+fn reply(inquiry: &Inquiry) -> Result<String, NoAnswer> {
+    let question = match inquiry.question {
+        cli::Question::Stats => Question::Statistics,
+        cli::Question::Status => Question::Report,
+        cli::Question::IndexStat => Question::IndexSize,
+        cli::Question::IndexList => Question::IndexList,
+    };
+    if !Lock::is_state_directory(&inquiry.state) {
+        return Err(NoAnswer::NoState(inquiry.state.clone()));
+    }
+    let json = match agent::ask(&inquiry.state, question)? {
+        Some(answer) => answer,
+        None => agent::answer(question, &Store::open(&inquiry.state)?, None)?,
+    };
+    if inquiry.json { Ok(json + "\n") } else { in_words(question, &json) }
+}
+
+fn in_words(question: Question, json: &str) -> Result<String, NoAnswer> {
+    Ok(match question {
+        Question::Statistics => render_statistics(&serde_json::from_str(json)?),
+        Question::Report => status::render(&serde_json::from_str(json)?),
+        Question::IndexSize => status::render_size(&serde_json::from_str(json)?),
+        Question::IndexList => status::render_list(&serde_json::from_str::<Vec<_>>(json)?),
+    })
+}
+
+/// Standard output belongs to the events, so the log goes to standard error.
+fn start_log(settings: &LogSettings) {
+    let filter = EnvFilter::builder().parse_lossy(&settings.filter);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    match settings.format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+/// A reader that has gone away has read enough.
+fn print(text: &str) -> Exit {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Exit::Internal,
+        _ => Exit::Done,
+    }
+}

@@ -7,28 +7,27 @@
 use std::io;
 use std::thread;
 
-use crossbeam_channel::{Receiver, SendError, Sender, bounded, unbounded};
+use crossbeam_channel::{SendError, Sender, unbounded};
 
 /// Bytes of a worker's stack: an unpacking takes some tens of kilobytes.
 const STACK_BYTES: usize = 512 * 1024;
 
-/// A pool of threads that turn jobs into outcomes.
+/// A pool of threads that do jobs.
 #[derive(Debug)]
-pub struct Workers<J, O> {
+pub struct Workers<J> {
     jobs: Sender<J>,
-    outcomes: Receiver<O>,
 }
 
-impl<J: Send + 'static, O: Send + 'static> Workers<J, O> {
-    /// Starts `count` threads that run `work`; at most `queue` jobs wait for one.
+impl<J: Send + 'static> Workers<J> {
+    /// Starts `count` threads that run `work` and send what comes of it to `done`, in no particular order.
     ///
     /// Fails if the system gives no thread. A panic in `work` ends the process: a lost job would never be noticed.
-    pub fn start<W>(count: usize, queue: usize, work: W) -> io::Result<Self>
+    pub fn start<O, W>(count: usize, done: &Sender<O>, work: W) -> io::Result<Self>
     where
+        O: Send + 'static,
         W: Fn(J) -> O + Clone + Send + 'static,
     {
-        let (jobs, todo) = bounded::<J>(queue);
-        let (done, outcomes) = unbounded();
+        let (jobs, todo) = unbounded::<J>();
         for number in 0..count.max(1) {
             let (todo, done, work) = (todo.clone(), done.clone(), work.clone());
             thread::Builder::new().name(format!("mount-{number}")).stack_size(STACK_BYTES).spawn(
@@ -42,18 +41,12 @@ impl<J: Send + 'static, O: Send + 'static> Workers<J, O> {
                 },
             )?;
         }
-        Ok(Self { jobs, outcomes })
+        Ok(Self { jobs })
     }
 
-    /// Hands in a job; waits while the queue is full.
+    /// Hands in a job; never waits: whoever hands them in bounds how many are under way.
     pub fn submit(&self, job: J) -> Result<(), SendError<J>> {
         self.jobs.send(job)
-    }
-
-    /// Where the outcomes arrive, in no particular order.
-    #[must_use]
-    pub fn outcomes(&self) -> &Receiver<O> {
-        &self.outcomes
     }
 }
 

@@ -47,6 +47,12 @@ impl Schedule {
         }
     }
 
+    /// Forgets every directory.
+    pub fn clear(&mut self) {
+        self.order.clear();
+        self.due.clear();
+    }
+
     /// Takes the directory that has been due longest. It is not due again before [`Schedule::looked`] or
     /// [`Schedule::failed`].
     pub fn take_due(&mut self, now: Timestamp) -> Option<u64> {

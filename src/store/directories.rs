@@ -7,7 +7,7 @@ use crate::model::{Stamp, Timestamp};
 use super::{Store, StoreError, codec, keys};
 
 /// The number of a watched root in this store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct RootId(pub u32);
 
 /// The number of a directory in this store; never used again for another path.
@@ -25,8 +25,6 @@ pub struct RootRow {
     pub walked: bool,
     /// Steady time at which the last audit began.
     pub audited_at: Option<Timestamp>,
-    /// Wall time since when every directory has been looked at: a floor for `not_before`.
-    pub looked_since: Option<Timestamp>,
 }
 
 /// A directory.
@@ -42,6 +40,8 @@ pub struct DirRow {
     pub stamp: Option<Stamp>,
     /// Whether that stamp was too young to prove that the listing missed nothing.
     pub racy: bool,
+    /// Steady time at which that stamp was first seen.
+    pub stamp_since: Timestamp,
     /// Wall time of the last look that found it as recorded here.
     pub looked_at: Option<Timestamp>,
     /// Wall time since when it is gone; its rows are kept for a while.

@@ -1,0 +1,378 @@
+//! Decides: what to look at next, and what follows from what was seen.
+//!
+//! A state machine without threads, clock or mount: [`Engine::next_job`] says what to do, [`Engine::absorb`] takes what
+//! came of it, [`Engine::commit`] makes what was decided durable. One call follows another; nothing here waits, but
+//! for the store's disk.
+//!
+//! A directory's stamp is stored only when everything that its listing showed is on record, as seen or as waiting. So
+//! a crash at any point leaves a stamp that asks for the listing again, and what was recorded is known by then.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::job::{FileTask, Job, Origin, Outcome, Read};
+use super::pass::Pass;
+use super::root::Root;
+use super::table::Table;
+use crate::clock::Now;
+use crate::event::{Event, Reporter};
+use crate::model::{Handover, Seq, Timestamp};
+use crate::mount::TreeOptions;
+use crate::rules::FileRules;
+use crate::schedule::{Proof, SettlePolicy, Step};
+use crate::store::{DirId, Store, StoreError, Transaction, WaitReason, WaitRow};
+
+/// Listings whose files are being looked at, at most: what bounds the names held in memory.
+const MAX_PASSES: usize = 64;
+
+/// Rows collected before they are committed though more are coming.
+const MAX_ROWS: usize = 512;
+
+/// What the engine is told to do.
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of the command line")]
+pub(super) struct Settings {
+    /// The watched directories.
+    pub roots: Vec<PathBuf>,
+    /// Whether to end after one pass.
+    pub once: bool,
+    /// The longest time that a directory goes unchecked.
+    pub interval: Duration,
+    /// When a file is complete, or given up.
+    pub settle: SettlePolicy,
+    /// How often every directory is listed whatever its stamp says.
+    pub audit: Option<Duration>,
+    /// Whether the audit looks at known files too.
+    pub audit_stat: bool,
+    /// Whether what first contact shows is taken as seen.
+    pub baseline: bool,
+    /// Whether a moved file is sent again.
+    pub send_moved: bool,
+    /// Which names count.
+    pub rules: FileRules,
+    /// Whether whatever file system lies at a root is taken as the right one.
+    pub accept_mount: bool,
+    /// How trees are opened.
+    pub tree: TreeOptions,
+    /// Calls under way on one root, at most.
+    pub max_in_flight: NonZeroUsize,
+    /// How long a decision may wait to share its flush with others.
+    pub commit_delay: Duration,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) settings: Settings,
+    pub(super) store: Arc<Store>,
+    pub(super) reporter: Reporter,
+    pub(super) roots: Vec<Root>,
+    pub(super) table: Table,
+    pub(super) passes: HashMap<DirId, Pass>,
+    /// Passes that have files to look at, in the order in which they get a turn.
+    pub(super) turns: VecDeque<DirId>,
+    pub(super) waiting: BTreeMap<(DirId, Vec<u8>), WaitRow>,
+    /// Names whose files are being looked at.
+    pub(super) busy: HashSet<(DirId, Vec<u8>)>,
+    pub(super) pending: Pending,
+}
+
+/// What is decided and not yet durable.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    pub(super) transaction: Transaction,
+    pub(super) since: Option<Timestamp>,
+    pub(super) directories: HashSet<DirId>,
+    pub(super) fileids: HashSet<u64>,
+}
+
+impl Engine {
+    /// Takes up where the store says the last run ended.
+    pub(super) fn start(
+        settings: Settings,
+        store: Arc<Store>,
+        reporter: Reporter,
+        now: Now,
+    ) -> Result<Self, StoreError> {
+        let seed = now.steady.as_millis().unsigned_abs();
+        let mut engine = Self {
+            roots: settings.roots.iter().map(|path| Root::new(path, settings.interval, seed)).collect(),
+            settings,
+            store,
+            reporter,
+            table: Table::default(),
+            passes: HashMap::new(),
+            turns: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            busy: HashSet::new(),
+            pending: Pending::default(),
+        };
+        engine.load_roots()?;
+        engine.load_directories()?;
+        engine.load_waiting(now)?;
+        Ok(engine)
+    }
+
+    fn load_directories(&mut self) -> Result<(), StoreError> {
+        let numbers: HashMap<_, _> = self.roots.iter().enumerate().map(|(at, root)| (root.id, at)).collect();
+        for entry in self.store.directories() {
+            let (id, row) = entry?;
+            if let Some(root) = numbers.get(&row.root) {
+                self.table.load(id, *root, &row);
+            }
+        }
+        for (id, row) in self.table.iter_mut() {
+            if row.parent.is_none()
+                && let Some(root) = self.roots.get_mut(row.root)
+            {
+                root.top = Some(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn load_waiting(&mut self, now: Now) -> Result<(), StoreError> {
+        for (dir, name, mut row) in self.store.waiting()? {
+            let directory = self.table.get(dir).filter(|directory| directory.gone_since.is_none());
+            if let Some(root) = directory.map(|directory| directory.root) {
+                // The patience may have been set shorter since.
+                row.look_at = row.look_at.min(self.next_look_at(&row, now));
+                if let Some(root) = self.roots.get_mut(root) {
+                    root.wait_order.insert((row.look_at, dir, name.clone()));
+                }
+                self.waiting.insert((dir, name), row);
+            }
+        }
+        Ok(())
+    }
+
+    /// When a waiting file whose stamp is still the same is looked at next.
+    pub(super) fn next_look_at(&self, row: &WaitRow, now: Now) -> Timestamp {
+        match self.settings.settle.step(row.still_since, proof_of(&row.reason), now.steady) {
+            Step::Wait(at) => at,
+            Step::Read | Step::GiveUp => now.steady,
+        }
+    }
+
+    /// What to do next, and on which root; `None` if nothing can be done before [`Engine::next_wake`] or an outcome.
+    pub(super) fn next_job(&mut self, now: Now) -> Option<(usize, Job)> {
+        self.next_root_job(now)
+            .or_else(|| self.next_pass_file())
+            .or_else(|| self.next_waiting_file(now))
+            .or_else(|| self.next_look(now))
+    }
+
+    /// Takes what came of a job.
+    pub(super) fn absorb(&mut self, outcome: Outcome, now: Now) -> Result<(), StoreError> {
+        match outcome {
+            Outcome::Opened(root, opened) => {
+                self.absorb_opened(root, opened, now);
+                Ok(())
+            }
+            Outcome::Checked(root, checked) => {
+                self.absorb_checked(root, checked, now);
+                Ok(())
+            }
+            Outcome::Looked(dir, looked) => self.absorb_looked(dir, looked, now),
+            Outcome::Examined(task, examined) => self.absorb_examined(*task, examined, now),
+        }
+    }
+
+    /// Whether what was decided should become durable now.
+    #[must_use]
+    pub(super) fn wants_commit(&self, now: Now) -> bool {
+        let waited = self.pending.since.map(|since| now.steady.since(since));
+        self.pending.transaction.len() >= MAX_ROWS
+            || waited.is_some_and(|waited| waited >= self.settings.commit_delay)
+    }
+
+    /// Makes durable what was decided; returns the last number of the journal.
+    pub(super) fn commit(&mut self, now: Now) -> Result<Seq, StoreError> {
+        let mut pending = std::mem::take(&mut self.pending);
+        if pending.transaction.is_empty() {
+            return Ok(self.store.head());
+        }
+        pending.transaction.note_time(now.steady);
+        for handover in &self.store.commit(pending.transaction)? {
+            self.report(handover);
+        }
+        Ok(self.store.head())
+    }
+
+    fn report(&self, handover: &Handover) {
+        self.reporter.emit(&Event::HandedOver {
+            seq: handover.seq,
+            id: handover.id,
+            kind: handover.kind,
+            path: handover.path.clone(),
+            size_bytes: handover.stamp.size,
+        });
+    }
+
+    /// When something is due that is not due now.
+    #[must_use]
+    pub(super) fn next_wake(&self) -> Option<Timestamp> {
+        let commit = self.pending.since.map(|since| since.plus(self.settings.commit_delay));
+        let roots = self.roots.iter().filter(|_| !self.settings.once).flat_map(Root::next_wake);
+        roots.chain(commit).min()
+    }
+
+    /// Whether nothing is under way.
+    #[must_use]
+    pub(super) fn is_idle(&self) -> bool {
+        self.passes.is_empty() && self.roots.iter().all(|root| root.in_flight == 0)
+    }
+
+    /// Whether something is decided and not durable yet.
+    #[must_use]
+    pub(super) fn has_pending(&self) -> bool {
+        !self.pending.transaction.is_empty()
+    }
+
+    /// Why files wait, and how many for each reason.
+    #[must_use]
+    pub(super) fn waiting_reasons(&self) -> Vec<(u64, String)> {
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for row in self.waiting.values() {
+            *counts.entry(reason_in_short(&row.reason)).or_default() += 1;
+        }
+        counts.into_iter().map(|(reason, count)| (count, reason)).collect()
+    }
+
+    /// How many calls to the mounts are under way.
+    #[must_use]
+    pub(super) fn in_flight(&self) -> usize {
+        self.roots.iter().map(|root| root.in_flight).sum()
+    }
+
+    /// A file of a pass.
+    fn next_pass_file(&mut self) -> Option<(usize, Job)> {
+        for _ in 0..self.turns.len() {
+            let dir = self.turns.pop_front()?;
+            let root = self.table.get(dir)?.root;
+            let Some(tree) =
+                self.roots.get_mut(root).and_then(|root| root.enter(self.settings.max_in_flight))
+            else {
+                self.turns.push_back(dir);
+                continue;
+            };
+            if let Some(task) = self.passes.get_mut(&dir).and_then(Pass::take) {
+                self.turns.push_back(dir);
+                self.busy.insert((dir, task.name.clone()));
+                return Some((root, Job::Examine { tree, task: Box::new(task) }));
+            }
+            self.leave(root);
+        }
+        None
+    }
+
+    /// A waiting file whose time has come.
+    fn next_waiting_file(&mut self, now: Now) -> Option<(usize, Job)> {
+        let most = self.settings.max_in_flight;
+        let mut roots = self.roots.iter_mut().enumerate();
+        let (root, (tree, dir, name)) =
+            roots.find_map(|(number, root)| root.take_waiting(most, now).map(|taken| (number, taken)))?;
+        let task = self.waiting_task(dir, name, now);
+        self.busy.insert((dir, task.name.clone()));
+        Some((root, Job::Examine { tree, task: Box::new(task) }))
+    }
+
+    fn waiting_task(&self, dir: DirId, name: Vec<u8>, now: Now) -> FileTask {
+        let dir_path = self.table.path(dir);
+        let row = self.waiting.get(&(dir, name.clone()));
+        let step =
+            row.map(|row| self.settings.settle.step(row.still_since, proof_of(&row.reason), now.steady));
+        let (read, last_chance) = match (row, step) {
+            (Some(row), Some(Step::GiveUp)) => (Read::IfStill(row.stamp), true),
+            (Some(row), Some(Step::Read)) => (Read::IfStill(row.stamp), false),
+            (Some(row), _) if matches!(row.reason, WaitReason::Unreadable { .. }) => {
+                (Read::IfStill(row.stamp), false)
+            }
+            _ => (Read::Never, false),
+        };
+        FileTask {
+            dir,
+            path: dir_path.join(&name),
+            known: None,
+            judgement: self.settings.rules.judge(&dir_path, &name),
+            read,
+            origin: Origin::Waiting { last_chance },
+            not_before: row.and_then(|row| row.not_before),
+            name,
+        }
+    }
+
+    /// A directory that is due.
+    fn next_look(&mut self, now: Now) -> Option<(usize, Job)> {
+        (0..self.roots.len()).find_map(|root| self.next_look_in(root, now).map(|job| (root, job)))
+    }
+
+    fn next_look_in(&mut self, root: usize, now: Now) -> Option<Job> {
+        loop {
+            let passes = self.passes.len();
+            let entry = self.roots.get_mut(root).filter(|root| root.tree.is_some() && passes < MAX_PASSES)?;
+            if entry.in_flight >= self.settings.max_in_flight.get() {
+                return None;
+            }
+            let dir = DirId(entry.schedule.take_due(now.steady)?);
+            let Some(effort) = self.effort(dir, now) else { continue };
+            let path = self.table.path(dir);
+            let entry = self.roots.get_mut(root)?;
+            let tree = entry.enter(self.settings.max_in_flight)?;
+            self.table.get_mut(dir)?.looking = Some((now, entry.server_time));
+            return Some(Job::Look { tree, dir, path, effort });
+        }
+    }
+
+    /// Ends a call on a root.
+    pub(super) fn leave(&mut self, root: usize) {
+        if let Some(root) = self.roots.get_mut(root) {
+            root.in_flight = root.in_flight.saturating_sub(1);
+        }
+    }
+
+    /// Makes a directory due at `at`, unless it is due earlier already.
+    pub(super) fn due_at_latest(&mut self, dir: DirId, at: Timestamp) {
+        if let Some(root) = self.table.get(dir).and_then(|directory| self.roots.get_mut(directory.root)) {
+            root.schedule.at_latest(dir.0, at);
+        }
+    }
+
+    /// The root of a directory.
+    pub(super) fn root_mut(&mut self, dir: DirId) -> Option<&mut Root> {
+        self.table.get(dir).and_then(|directory| self.roots.get_mut(directory.root))
+    }
+
+    /// How long something waits that could not be done now for want of room.
+    pub(super) fn retry_pause(&self) -> Duration {
+        (self.settings.interval / 20).clamp(Duration::from_millis(1), Duration::from_millis(50))
+    }
+
+    /// Marks that a decision about `dir` is pending.
+    pub(super) fn touch(&mut self, dir: DirId, now: Now) -> &mut Transaction {
+        self.pending.since.get_or_insert(now.steady);
+        self.pending.directories.insert(dir);
+        &mut self.pending.transaction
+    }
+}
+
+/// A reason for waiting without what is peculiar to the file.
+fn reason_in_short(reason: &WaitReason) -> String {
+    match reason {
+        WaitReason::Settling => "must look the same twice, --settle apart".to_owned(),
+        WaitReason::Broken { analysis, .. } => analysis.status.as_str().to_owned(),
+        WaitReason::Unreadable { .. } => "cannot be read".to_owned(),
+    }
+}
+
+/// What is known of a waiting file's content.
+pub(super) fn proof_of(reason: &WaitReason) -> Proof {
+    match reason {
+        WaitReason::Settling => Proof::Unread,
+        WaitReason::Broken { .. } => Proof::Broken,
+        WaitReason::Unreadable { .. } => Proof::Unreadable,
+    }
+}

@@ -1,0 +1,251 @@
+//! What the engine asks of the mount, and what comes back: the whole surface between deciding and looking.
+//!
+//! [`perform`] is the only code that does both, and it does nothing else: a simulation replaces just this.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::intake::{self, Limits, Reading, Redaction};
+use crate::model::{RelPath, Stamp, Timestamp};
+use crate::mount::{Action, FileKind, FileStat, Listing, MountError, Tree, TreeOptions};
+use crate::rules::Judgement;
+use crate::store::{DirId, KnownFile};
+
+/// How a directory is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// List it only if its stamp is not the one given.
+    IfChanged(Stamp),
+    /// List it whatever its stamp says, with the client's cached names dropped: it was racy.
+    Confirm,
+    /// List it by walkdir, whatever its stamp says: first contact, or the audit.
+    Walk,
+}
+
+/// When a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    /// Only its stamp is wanted.
+    Never,
+    /// If its stamp is still this one.
+    IfStill(Stamp),
+    /// Unless its stamp is still this one.
+    UnlessStill(Stamp),
+    /// In any case.
+    Always,
+}
+
+/// Why a file is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A listing showed its name.
+    Listing,
+    /// It waits, and its time has come.
+    Waiting {
+        /// Whether it is handed over as broken if it is broken still.
+        last_chance: bool,
+    },
+}
+
+/// A file to look at, with what the engine knows of it: it travels with the job and comes back with the outcome.
+#[derive(Debug, Clone)]
+pub(super) struct FileTask {
+    /// Its directory.
+    pub dir: DirId,
+    /// Its name there.
+    pub name: Vec<u8>,
+    /// Its path.
+    pub path: RelPath,
+    /// Its record in the index.
+    pub known: Option<KnownFile>,
+    /// What its name says of it.
+    pub judgement: Judgement,
+    /// Whether to read it.
+    pub read: Read,
+    /// Why it is looked at.
+    pub origin: Origin,
+    /// Wall time at which its directory was last seen without it.
+    pub not_before: Option<Timestamp>,
+}
+
+/// Something to do on the mount.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// Open a root.
+    Open {
+        /// Which.
+        root: usize,
+        /// Where it is.
+        path: std::path::PathBuf,
+        /// How.
+        options: TreeOptions,
+    },
+    /// Look whether a root is still what was opened.
+    Check {
+        /// Which.
+        root: usize,
+        /// What was opened.
+        tree: Arc<Tree>,
+    },
+    /// Look at a directory.
+    Look {
+        /// Where.
+        tree: Arc<Tree>,
+        /// Which.
+        dir: DirId,
+        /// Its path.
+        path: RelPath,
+        /// How.
+        effort: Effort,
+    },
+    /// Look at a file.
+    Examine {
+        /// Where.
+        tree: Arc<Tree>,
+        /// Which.
+        task: Box<FileTask>,
+    },
+}
+
+/// What a look at a directory gave.
+#[derive(Debug)]
+pub(super) struct Looked {
+    /// Its stamp, asked before any listing.
+    pub stamp: Stamp,
+    /// Its names, if they were read.
+    pub listing: Option<Listing>,
+}
+
+/// What a look at a file gave.
+#[derive(Debug)]
+pub(super) struct Examined {
+    /// Its type and stamp, before any reading.
+    pub stat: FileStat,
+    /// Its content, if it was read and did not change meanwhile.
+    pub reading: ReadOutcome,
+}
+
+/// What became of the reading.
+#[derive(Debug)]
+pub(super) enum ReadOutcome {
+    /// It was not to be read.
+    NotRead,
+    /// It changed while it was read, or is not what was stat'ed.
+    Unsteady,
+    /// It was read whole.
+    Read(Reading),
+    /// It could not be read.
+    Failed(MountError),
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Of [`Job::Open`].
+    Opened(usize, Result<Arc<Tree>, MountError>),
+    /// Of [`Job::Check`].
+    Checked(usize, Result<bool, MountError>),
+    /// Of [`Job::Look`].
+    Looked(DirId, Result<Looked, MountError>),
+    /// Of [`Job::Examine`].
+    Examined(Box<FileTask>, Result<Examined, MountError>),
+}
+
+/// What reading a file needs.
+#[derive(Debug, Clone)]
+pub(super) struct Reader {
+    /// How much is unpacked.
+    pub limits: Limits,
+    /// What is left out.
+    pub redaction: Redaction,
+}
+
+/// Does a job; blocks for as long as the mount does.
+#[must_use]
+pub(super) fn perform(job: Job, reader: &Reader) -> Outcome {
+    match job {
+        Job::Open { root, path, options } => Outcome::Opened(root, Tree::open(&path, options).map(Arc::new)),
+        Job::Check { root, tree } => Outcome::Checked(root, tree.is_in_place()),
+        Job::Look { tree, dir, path, effort } => {
+            let looked = look(&tree, dir, &path, effort);
+            if looked.is_err() {
+                tree.drop_directory(dir.0);
+            }
+            Outcome::Looked(dir, looked)
+        }
+        Job::Examine { tree, task } => {
+            let examined = examine(&tree, &task, reader);
+            Outcome::Examined(task, examined)
+        }
+    }
+}
+
+fn look(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result<Looked, MountError> {
+    let held = tree.directory(dir.0, path)?;
+    let stamp = match tree.refresh(&held, path) {
+        Err(error) if error.is_stale() => return look_again(tree, dir, path, effort),
+        result => result?,
+    };
+    let listing = match effort {
+        Effort::IfChanged(known) if known == stamp => None,
+        Effort::IfChanged(_) => Some(tree.names(&held, path, false)?),
+        Effort::Confirm => Some(tree.names(&held, path, true)?),
+        Effort::Walk => Some(tree.walk(&held, path)?),
+    };
+    Ok(Looked { stamp, listing })
+}
+
+/// After `ESTALE`: the path may lead to another directory by now, whose stamp cannot be the known one.
+fn look_again(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result<Looked, MountError> {
+    tree.drop_directory(dir.0);
+    let held = tree.directory(dir.0, path)?;
+    let stamp = tree.refresh(&held, path)?;
+    let listing = match effort {
+        Effort::Walk => tree.walk(&held, path)?,
+        Effort::IfChanged(_) | Effort::Confirm => tree.names(&held, path, true)?,
+    };
+    Ok(Looked { stamp, listing: Some(listing) })
+}
+
+fn examine(tree: &Tree, task: &FileTask, reader: &Reader) -> Result<Examined, MountError> {
+    let dir_path = task.path.parent().unwrap_or_default();
+    let held = tree.directory(task.dir.0, &dir_path)?;
+    let stat = tree.stat(&held, &task.name, &task.path)?;
+    let wanted = match task.read {
+        Read::Never => false,
+        Read::Always => true,
+        Read::IfStill(stamp) => stat.stamp == stamp,
+        Read::UnlessStill(stamp) => stat.stamp != stamp,
+    };
+    if stat.kind != FileKind::File || !wanted {
+        return Ok(Examined { stat, reading: ReadOutcome::NotRead });
+    }
+    let reading = read(tree, &held, task, stat, reader).unwrap_or_else(ReadOutcome::Failed);
+    Ok(Examined { stat, reading })
+}
+
+/// Reads a file once, between two looks at its stamp.
+fn read(
+    tree: &Tree,
+    held: &std::os::fd::OwnedFd,
+    task: &FileTask,
+    before: FileStat,
+    reader: &Reader,
+) -> Result<ReadOutcome, MountError> {
+    let file = tree.open_file(held, &task.name, &task.path)?;
+    if tree.stat_open(&file, &task.path)? != before {
+        return Ok(ReadOutcome::Unsteady);
+    }
+    let content = match task.judgement {
+        Judgement::Archive => intake::read_archive(&file, &reader.limits, &reader.redaction),
+        Judgement::Plain | Judgement::Ignored => intake::read_plain(&file),
+    };
+    let reading =
+        content.map_err(|error: io::Error| MountError::from_io(Action::Read, &task.path, &error))?;
+    let after = tree.stat_open(&file, &task.path)?;
+    Ok(if after == before && reading.size == before.stamp.size {
+        ReadOutcome::Read(reading)
+    } else {
+        ReadOutcome::Unsteady
+    })
+}

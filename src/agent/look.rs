@@ -1,0 +1,381 @@
+//! What follows from a look at a directory.
+
+use std::time::Duration;
+
+use super::diff::{Diff, News, View, diff};
+use super::engine::Engine;
+use super::job::{Effort, FileTask, Looked, Origin, Read};
+use super::pass::Pass;
+use super::table::Directory;
+use crate::clock::Now;
+use crate::event::Event;
+use crate::model::{Stamp, Timestamp};
+use crate::mount::{Coverage, Listing, MountError};
+use crate::rules::Judgement;
+use crate::schedule::{RACY_AGE, ServerTime};
+use crate::store::{Content, DirId, Known, SeenFile, StoreError};
+
+/// When a directory is looked at again whose listing did not suffice.
+const AGAIN: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// How a due directory is looked at; `None` if it is not to be looked at now.
+    pub(super) fn effort(&mut self, dir: DirId, now: Now) -> Option<Effort> {
+        if self.passes.contains_key(&dir) {
+            self.due_at_latest(dir, now.steady.plus(self.retry_pause()));
+            return None;
+        }
+        let directory = self.table.get(dir)?;
+        if directory.done || directory.looking.is_some() || directory.gone_since.is_some() {
+            return None;
+        }
+        let aged = now.steady.since(directory.stamp_since) >= RACY_AGE;
+        Some(match directory.stamp {
+            _ if directory.audit => Effort::Walk,
+            None => Effort::Walk,
+            Some(_) if directory.racy && aged => Effort::Confirm,
+            Some(stamp) => Effort::IfChanged(stamp),
+        })
+    }
+
+    pub(super) fn absorb_looked(
+        &mut self,
+        dir: DirId,
+        looked: Result<Looked, MountError>,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let Some(directory) = self.table.get_mut(dir) else { return Ok(()) };
+        let (root, looking) = (directory.root, directory.looking.take());
+        directory.done = self.settings.once;
+        self.leave(root);
+        let Some((began, server_time)) = looking.filter(|_| self.is_watched(root)) else {
+            return Ok(());
+        };
+        match looked {
+            Ok(Looked { stamp, listing: None }) => self.unchanged(dir, stamp, began),
+            Ok(Looked { stamp, listing: Some(listing) }) => {
+                self.listed(dir, stamp, &listing, began, server_time, now)?;
+            }
+            Err(error) => self.failed(dir, &error, now),
+        }
+        Ok(())
+    }
+
+    fn is_watched(&self, root: usize) -> bool {
+        self.roots.get(root).is_some_and(|root| root.tree.is_some())
+    }
+
+    fn unchanged(&mut self, dir: DirId, stamp: Stamp, began: Now) {
+        self.reporter.emit(&Event::DirectoryUnchanged);
+        if let Some(root) = self.root_mut(dir) {
+            root.server_time.observe(&stamp);
+            root.schedule.looked(dir.0, began.steady);
+        }
+        if let Some(directory) = self.table.get_mut(dir) {
+            directory.failures = 0;
+            // A racy directory's stamp proves nothing: the news may have been there at this look.
+            if !directory.racy {
+                directory.looked_at = Some(began.wall);
+            }
+        }
+        self.make_appointment(dir);
+    }
+
+    /// A racy directory is listed once more when its stamp has aged.
+    fn make_appointment(&mut self, dir: DirId) {
+        if let Some(directory) = self.table.get(dir).filter(|directory| directory.racy) {
+            self.due_at_latest(dir, directory.stamp_since.plus(RACY_AGE));
+        }
+    }
+
+    fn failed(&mut self, dir: DirId, error: &MountError, now: Now) {
+        let Some(directory) = self.table.get_mut(dir) else { return };
+        directory.failures += 1;
+        directory.excluded = error.is_other_file_system();
+        let (failures, parent, root) = (directory.failures, directory.parent, directory.root);
+        let path = self.table.path(dir);
+        self.reporter.emit(&Event::DirectoryFailed { path, reason: error.to_string(), failures });
+        match parent {
+            None if error.is_not_found() || error.is_stale() => {
+                return self.lose(root, error.to_string());
+            }
+            Some(parent) if error.is_not_found() => self.due_at_latest(parent, now.steady),
+            _ => {}
+        }
+        if !error.is_other_file_system()
+            && let Some(root) = self.roots.get_mut(root)
+        {
+            root.schedule.failed(dir.0, now.steady, failures);
+        }
+    }
+
+    fn listed(
+        &mut self,
+        dir: DirId,
+        stamp: Stamp,
+        listing: &Listing,
+        began: Now,
+        server_time: ServerTime,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        if self.pending.directories.contains(&dir) {
+            self.commit(now)?;
+        }
+        let racy = self.note_stamp(dir, stamp, began, server_time);
+        let known = self.store.known(dir)?;
+        let found = self.compare(dir, listing, &known);
+        let not_before = self.table.get(dir).and_then(|directory| directory.looked_at);
+        let mut pass = Pass {
+            stamp,
+            racy,
+            conclusive: listing.coverage == Coverage::Complete,
+            began,
+            not_before,
+            todo: Vec::new(),
+            under_way: 0,
+        };
+        self.report_listing(dir, listing, &found);
+        self.take_gone(dir, &found, now);
+        for name in &found.directories {
+            self.take_directory(dir, name, not_before, now);
+        }
+        self.take_news(dir, found.news, &mut pass, now);
+        self.passes.insert(dir, pass);
+        self.turns.push_back(dir);
+        self.finish_pass_if_done(dir, now);
+        Ok(())
+    }
+
+    /// Notes what the stamp says of the server's clock and of the listing under it.
+    fn note_stamp(&mut self, dir: DirId, stamp: Stamp, began: Now, at_look: ServerTime) -> bool {
+        let known = self.table.get(dir).map(|directory| (directory.stamp, directory.stamp_since));
+        let is_same = known.is_some_and(|(known, _)| known == Some(stamp));
+        let is_change = known.is_some_and(|(known, _)| known.is_some()) && !is_same;
+        match self.root_mut(dir) {
+            Some(root) if is_change => root.server_time.observe_change(&stamp),
+            Some(root) => root.server_time.observe(&stamp),
+            None => {}
+        }
+        let since = known.filter(|_| is_same).map_or(began.steady, |(_, since)| since);
+        if let Some(directory) = self.table.get_mut(dir) {
+            directory.stamp_since = since;
+        }
+        let aged = is_same && began.steady.since(since) >= RACY_AGE;
+        !aged && at_look.is_racy(&stamp)
+    }
+
+    fn compare(&self, dir: DirId, listing: &Listing, known: &Known) -> Diff {
+        let audit = self.table.get(dir).is_some_and(|directory| directory.audit);
+        let first = (dir, Vec::new());
+        let waiting = self.waiting.range(first..).take_while(|((of, _), _)| *of == dir);
+        let waiting = waiting.map(|((_, name), row)| (name.clone(), row.stamp.fileid)).collect();
+        diff(
+            listing,
+            &View {
+                path: &self.table.path(dir),
+                known,
+                children: self.table.children(dir),
+                waiting: &waiting,
+                rules: &self.settings.rules,
+                every_file: audit && self.settings.audit_stat,
+            },
+        )
+    }
+
+    fn report_listing(&self, dir: DirId, listing: &Listing, found: &Diff) {
+        let path = self.table.path(dir);
+        if let Coverage::Partial(error) = &listing.coverage {
+            let event = Event::DirectoryFailed { path: path.clone(), reason: error.to_string(), failures: 1 };
+            self.reporter.emit(&event);
+        }
+        self.reporter.emit(&Event::DirectoryListed {
+            path,
+            names: listing.entries.len(),
+            news: found.news.len(),
+            gone: found.gone_files.len(),
+        });
+    }
+
+    fn take_gone(&mut self, dir: DirId, found: &Diff, now: Now) {
+        let root = self.root_of(dir);
+        for known in &found.gone_files {
+            let file = SeenFile { gone_since: Some(now.wall), ..known.file.clone() };
+            self.touch(dir, now).put_seen(root, dir, Some(known.run), file);
+        }
+        for child in &found.gone_directories {
+            self.take_gone_directory(*child, now);
+        }
+        for name in &found.gone_waiting {
+            self.stop_waiting(dir, name, now);
+        }
+    }
+
+    fn take_gone_directory(&mut self, top: DirId, now: Now) {
+        if self.table.get(top).is_none_or(|directory| directory.gone_since.is_some()) {
+            return;
+        }
+        self.reporter.emit(&Event::DirectoryGone { path: self.table.path(top) });
+        let root = self.root_of(top);
+        for dir in self.table.subtree(top) {
+            if let Some(root) = self.root_mut(dir) {
+                root.schedule.remove(dir.0);
+            }
+            self.passes.remove(&dir);
+            let Some(directory) = self.table.get_mut(dir) else { continue };
+            directory.gone_since.get_or_insert(now.wall);
+            let row = directory.row(root);
+            if let Some(tree) = self.roots.get(directory.root).and_then(|root| root.tree.as_ref()) {
+                tree.drop_directory(dir.0);
+            }
+            self.touch(dir, now).put_dir(dir, row);
+            self.forget_waiting_in(dir, now);
+        }
+    }
+
+    /// A sub-directory that is there: new, back again, or known.
+    pub(super) fn take_directory(
+        &mut self,
+        dir: DirId,
+        name: &[u8],
+        not_before: Option<Timestamp>,
+        now: Now,
+    ) {
+        let known = self.table.children(dir).get(name).copied();
+        match known {
+            Some(id) if self.table.get(id).is_some_and(|child| child.gone_since.is_none()) => {}
+            Some(id) => self.revive(id, not_before, now),
+            None => {
+                let Some(parent) = self.table.get(dir) else { return };
+                let mut child = Directory::found(parent.root, Some(dir), name);
+                child.first_contact = parent.first_contact;
+                child.looked_at = not_before;
+                self.add_directory(self.store.new_dir(), child, now);
+            }
+        }
+    }
+
+    fn revive(&mut self, id: DirId, not_before: Option<Timestamp>, now: Now) {
+        let Some(mut child) = self.table.get(id).cloned() else { return };
+        child.gone_since = None;
+        child.stamp = None;
+        child.looking = None;
+        child.excluded = false;
+        child.looked_at = not_before;
+        self.add_directory(id, child, now);
+    }
+
+    fn add_directory(&mut self, id: DirId, directory: Directory, now: Now) {
+        let root = self.roots.get(directory.root).map(|root| root.id).unwrap_or_default();
+        let row = directory.row(root);
+        self.table.insert(id, directory);
+        self.touch(id, now).put_dir(id, row);
+        self.due_at_latest(id, now.steady);
+    }
+
+    fn take_news(&mut self, dir: DirId, news: Vec<News>, pass: &mut Pass, now: Now) {
+        let baseline =
+            self.settings.baseline && self.table.get(dir).is_some_and(|directory| directory.first_contact);
+        let dir_path = self.table.path(dir);
+        for item in news {
+            if self.busy.contains(&(dir, item.name.to_vec())) {
+                pass.conclusive = false;
+            } else if baseline && item.is_file && item.known.is_none() {
+                self.take_as_seen(dir, &item, now);
+            } else {
+                pass.todo.push(FileTask {
+                    dir,
+                    path: dir_path.join(&item.name),
+                    read: self.read_of(&item),
+                    name: item.name.into(),
+                    known: item.known,
+                    judgement: item.judgement,
+                    origin: Origin::Listing,
+                    not_before: pass.not_before,
+                });
+            }
+        }
+    }
+
+    /// When a file that a listing showed is read at once: an archive can prove that it is complete, others cannot.
+    fn read_of(&self, item: &News) -> Read {
+        match (item.judgement, &item.known) {
+            (Judgement::Ignored, _) => Read::Never,
+            (Judgement::Plain, _) if !self.settings.settle.settle.is_zero() => Read::Never,
+            (_, Some(known)) => Read::UnlessStill(known.file.stamp),
+            (_, None) => Read::Always,
+        }
+    }
+
+    fn take_as_seen(&mut self, dir: DirId, item: &News, now: Now) {
+        self.reporter.emit(&Event::Baselined);
+        let stamp = Stamp { fileid: item.fileid, ..Stamp::default() };
+        let (name, content) = (item.name.to_vec(), Content::Unread);
+        let file = SeenFile { name, stamp, content, seq: 0, gone_since: None };
+        let root = self.root_of(dir);
+        self.touch(dir, now).put_seen(root, dir, None, file);
+    }
+
+    /// Stores the directory's stamp once everything that its listing showed is on record.
+    pub(super) fn finish_pass_if_done(&mut self, dir: DirId, now: Now) {
+        if !self.passes.get(&dir).is_some_and(Pass::is_done) {
+            return;
+        }
+        let Some(pass) = self.passes.remove(&dir) else { return };
+        self.turns.retain(|turn| *turn != dir);
+        let root = self.root_of(dir);
+        let Some(directory) = self.table.get_mut(dir) else { return };
+        directory.failures = 0;
+        if !pass.conclusive {
+            return self.look_again_soon(dir, now);
+        }
+        directory.stamp = Some(pass.stamp);
+        directory.racy = pass.racy;
+        directory.audit = false;
+        directory.looked_at = Some(pass.began.wall);
+        let row = directory.row(root);
+        self.touch(dir, now).put_dir(dir, row);
+        if let Some(root) = self.root_mut(dir) {
+            root.schedule.looked(dir.0, pass.began.steady);
+        }
+        self.make_appointment(dir);
+    }
+
+    /// After a listing that was not whole, or met a file in other hands.
+    fn look_again_soon(&mut self, dir: DirId, now: Now) {
+        let failures = self.table.get(dir).map_or(1, |directory| directory.failures);
+        let soon = now.steady.plus(self.settings.interval.min(AGAIN));
+        if let Some(root) = self.root_mut(dir) {
+            root.schedule.failed(dir.0, now.steady, failures.max(1));
+            root.schedule.at_latest(dir.0, soon);
+        }
+    }
+
+    pub(super) fn root_of(&self, dir: DirId) -> crate::store::RootId {
+        let root = self.table.get(dir).and_then(|directory| self.roots.get(directory.root));
+        root.map(|root| root.id).unwrap_or_default()
+    }
+
+    /// Ends the first walk of the roots whose every directory was listed.
+    pub(super) fn end_first_walks(&mut self, now: Now) {
+        for number in 0..self.roots.len() {
+            let Some(root) = self.roots.get(number) else { continue };
+            let open = |directory: &Directory| {
+                directory.root == number
+                    && directory.stamp.is_none()
+                    && directory.failures == 0
+                    && directory.gone_since.is_none()
+                    && !directory.excluded
+            };
+            if root.row.walked || root.tree.is_none() || self.table.iter().any(|(_, row)| open(row)) {
+                continue;
+            }
+            for (_, directory) in self.table.iter_mut().filter(|(_, directory)| directory.root == number) {
+                directory.first_contact = false;
+            }
+            if let Some(root) = self.roots.get_mut(number) {
+                root.row.walked = true;
+            }
+            self.put_root(number, now);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Joins the rooms: what is due, what was seen, what is remembered, what is sent.
+//!
+//! ```text
+//! engine    decides: a state machine without threads, clock or mount
+//! service   its thread: gives jobs to the workers, takes outcomes, commits
+//! job       what the workers do: the only code that decides nothing and looks
+//! run       starts all of it beside the sinks, and ends it
+//! ```
+
+mod control;
+mod diff;
+mod engine;
+mod file;
+mod job;
+mod journal;
+mod look;
+mod pass;
+mod report;
+mod root;
+mod run;
+mod service;
+mod settings;
+mod table;
+mod verdict;
+
+pub use control::{Question, answer, ask};
+pub use run::{AgentError, Ended, run};
+pub use service::ServiceError;

@@ -1,0 +1,263 @@
+//! The watched roots: opened, checked, lost and found again.
+//!
+//! *Invariant*: while a root is lost nothing of it is looked at, and nothing of it is forgotten.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::engine::Engine;
+use super::job::Job;
+use super::table::Directory;
+use crate::clock::Now;
+use crate::event::Event;
+use crate::model::Timestamp;
+use crate::mount::{Identity, MountError, Tree};
+use crate::schedule::{Schedule, ServerTime};
+use crate::store::{DirId, RootId, RootRow, StoreError};
+
+/// The longest time between two checks of a root's identity, and between two tries to open it.
+const MAX_CHECK: Duration = Duration::from_secs(5);
+
+/// A watched root.
+#[derive(Debug)]
+pub(super) struct Root {
+    pub(super) id: RootId,
+    pub(super) path: PathBuf,
+    pub(super) row: RootRow,
+    pub(super) is_new: bool,
+    /// Its top directory.
+    pub(super) top: Option<DirId>,
+    /// What is open; `None` while it is lost.
+    pub(super) tree: Option<Arc<Tree>>,
+    /// Why it was lost last; reported when it changes.
+    pub(super) lost: Option<String>,
+    /// Steady time of the next check or try.
+    pub(super) next_call: Timestamp,
+    /// Whether that call is under way.
+    pub(super) calling: bool,
+    /// Calls under way.
+    pub(super) in_flight: usize,
+    /// When its directories are due.
+    pub(super) schedule: Schedule,
+    /// When its waiting files are due.
+    pub(super) wait_order: BTreeSet<(Timestamp, DirId, Vec<u8>)>,
+    /// What its server's clock is known to have passed.
+    pub(super) server_time: ServerTime,
+}
+
+impl Root {
+    pub(super) fn new(path: &Path, interval: Duration, seed: u64) -> Self {
+        use std::os::unix::ffi::OsStrExt;
+        let bytes = path.as_os_str().as_bytes().to_vec();
+        let row = RootRow { path: bytes, identity: None, walked: false, audited_at: None };
+        Self {
+            id: RootId(0),
+            path: path.to_path_buf(),
+            row,
+            is_new: true,
+            top: None,
+            tree: None,
+            lost: None,
+            next_call: Timestamp::default(),
+            calling: false,
+            in_flight: 0,
+            schedule: Schedule::new(interval, seed),
+            wait_order: BTreeSet::new(),
+            server_time: ServerTime::default(),
+        }
+    }
+
+    /// When something of it is due; nothing but the next try while it is lost.
+    pub(super) fn next_wake(&self) -> impl Iterator<Item = Timestamp> {
+        let call = Some(self.next_call).filter(|_| !self.calling);
+        let file = self.wait_order.first().map(|(at, _, _)| *at).filter(|_| self.tree.is_some());
+        [call, file, self.schedule.next_due()].into_iter().flatten()
+    }
+
+    /// Takes the waiting file that is due, and starts a call on the root for it.
+    pub(super) fn take_waiting(
+        &mut self,
+        room: NonZeroUsize,
+        now: Now,
+    ) -> Option<(Arc<Tree>, DirId, Vec<u8>)> {
+        if self.wait_order.first().is_none_or(|(at, _, _)| *at > now.steady) {
+            return None;
+        }
+        let tree = self.enter(room)?;
+        self.wait_order.pop_first().map(|(_, dir, name)| (tree, dir, name))
+    }
+
+    /// Starts a call on the root, if it is there and there is room.
+    pub(super) fn enter(&mut self, room: NonZeroUsize) -> Option<Arc<Tree>> {
+        let tree = self.tree.as_ref().filter(|_| self.in_flight < room.get())?;
+        self.in_flight += 1;
+        Some(Arc::clone(tree))
+    }
+}
+
+impl Engine {
+    pub(super) fn load_roots(&mut self) -> Result<(), StoreError> {
+        let stored = self.store.roots()?;
+        for root in &mut self.roots {
+            match stored.iter().find(|(_, row)| row.path == root.row.path) {
+                Some((id, row)) => (root.id, root.row, root.is_new) = (*id, row.clone(), false),
+                None => root.id = self.store.new_root(),
+            }
+        }
+        Ok(())
+    }
+
+    /// A root to open or to check.
+    pub(super) fn next_root_job(&mut self, now: Now) -> Option<(usize, Job)> {
+        let options = self.settings.tree;
+        let (number, root) = self
+            .roots
+            .iter_mut()
+            .enumerate()
+            .find(|(_, root)| !root.calling && root.next_call <= now.steady)?;
+        root.calling = true;
+        root.in_flight += 1;
+        let job = match &root.tree {
+            Some(tree) => Job::Check { root: number, tree: Arc::clone(tree) },
+            None => Job::Open { root: number, path: root.path.clone(), options },
+        };
+        Some((number, job))
+    }
+
+    pub(super) fn absorb_opened(&mut self, number: usize, opened: Result<Arc<Tree>, MountError>, now: Now) {
+        self.called(number, now);
+        match opened {
+            Ok(tree) => match self.objection(number, tree.identity()) {
+                None => self.found(number, tree, now),
+                Some(objection) => self.lose(number, objection),
+            },
+            Err(error) => self.lose(number, format!("{error}; is it mounted?")),
+        }
+    }
+
+    pub(super) fn absorb_checked(&mut self, number: usize, checked: Result<bool, MountError>, now: Now) {
+        self.called(number, now);
+        match checked {
+            Ok(true) => {
+                self.end_first_walks(now);
+                self.begin_audit_if_due(number, now);
+            }
+            Ok(false) => {
+                self.lose(number, "it was unmounted, or something else was mounted there".to_owned());
+            }
+            Err(error) => self.lose(number, error.to_string()),
+        }
+    }
+
+    fn called(&mut self, number: usize, now: Now) {
+        self.leave(number);
+        let pause =
+            if self.settings.once { Duration::MAX } else { (self.settings.interval / 4).min(MAX_CHECK) };
+        if let Some(root) = self.roots.get_mut(number) {
+            root.calling = false;
+            root.next_call = now.steady.plus(pause);
+        }
+    }
+
+    /// Why what was found is not what is watched.
+    fn objection(&self, number: usize, found: &Identity) -> Option<String> {
+        let known = self.roots.get(number)?.row.identity.as_ref()?;
+        let found = found.lasting();
+        (*known != found && !self.settings.accept_mount).then(|| {
+            format!(
+                "another directory lies there ({found}) than the one that is watched ({known}); \
+                 mount the right one, or take this one with --accept-mount"
+            )
+        })
+    }
+
+    fn found(&mut self, number: usize, tree: Arc<Tree>, now: Now) {
+        let Some(root) = self.roots.get_mut(number) else { return };
+        let identity = tree.identity();
+        let file_system = format!("{} {}", identity.fs_type, identity.source);
+        root.row.identity = Some(identity.lasting());
+        root.tree = Some(tree);
+        root.lost = None;
+        let path = root.path.display().to_string();
+        self.reporter.emit(&Event::RootFound { root: path, file_system });
+        self.begin_audit_if_due(number, now);
+        self.put_root(number, now);
+        if self.roots.get(number).is_some_and(|root| root.top.is_none()) {
+            self.add_top(number, now);
+        }
+        self.schedule_all(number, now);
+    }
+
+    fn add_top(&mut self, number: usize, now: Now) {
+        let id = self.store.new_dir();
+        let mut directory = Directory::found(number, None, b"");
+        let Some(root) = self.roots.get_mut(number) else { return };
+        root.top = Some(id);
+        directory.first_contact = true;
+        let row = directory.row(root.id);
+        self.table.insert(id, directory);
+        self.touch(id, now).put_dir(id, row);
+    }
+
+    fn schedule_all(&mut self, number: usize, now: Now) {
+        let walked = self.roots.get(number).is_some_and(|root| root.row.walked);
+        let mut due = Vec::new();
+        for (id, directory) in self.table.iter_mut().filter(|(_, directory)| directory.root == number) {
+            directory.looking = None;
+            directory.first_contact |= !walked;
+            if directory.gone_since.is_none() && !directory.excluded {
+                due.push(id);
+            }
+        }
+        for id in due {
+            self.due_at_latest(id, now.steady);
+        }
+    }
+
+    /// Stops looking at a root; says why, once.
+    pub(super) fn lose(&mut self, number: usize, reason: String) {
+        let Some(root) = self.roots.get_mut(number) else { return };
+        root.tree = None;
+        root.schedule.clear();
+        let table = &self.table;
+        let is_of_root = |dir: &DirId| table.get(*dir).is_some_and(|directory| directory.root == number);
+        self.passes.retain(|dir, _| !is_of_root(dir));
+        self.turns.retain(|dir| !is_of_root(dir));
+        if root.lost.as_ref() != Some(&reason) {
+            let path = root.path.display().to_string();
+            root.lost = Some(reason.clone());
+            self.reporter.emit(&Event::RootLost { root: path, reason });
+        }
+    }
+
+    /// Marks every directory of a root for a full listing when the last audit is old enough.
+    pub(super) fn begin_audit_if_due(&mut self, number: usize, now: Now) {
+        let (Some(period), Some(root)) = (self.settings.audit, self.roots.get_mut(number)) else { return };
+        if root.row.audited_at.is_some_and(|last| now.steady.since(last) < period) {
+            return;
+        }
+        root.row.audited_at = Some(now.steady);
+        for (_, directory) in self.table.iter_mut().filter(|(_, directory)| directory.root == number) {
+            directory.audit = directory.stamp.is_some();
+        }
+        self.put_root(number, now);
+    }
+
+    pub(super) fn put_root(&mut self, number: usize, now: Now) {
+        if let Some(root) = self.roots.get(number) {
+            let (id, row) = (root.id, root.row.clone());
+            self.pending.since.get_or_insert(now.steady);
+            self.pending.transaction.put_root(id, row);
+        }
+    }
+
+    /// Roots that cannot be watched now, with the reason.
+    #[must_use]
+    pub(super) fn lost_roots(&self) -> Vec<(PathBuf, String)> {
+        let lost = |root: &Root| root.lost.clone().map(|reason| (root.path.clone(), reason));
+        self.roots.iter().filter_map(lost).collect()
+    }
+}

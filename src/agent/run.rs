@@ -1,0 +1,332 @@
+//! One run of the agent: everything is started here, and everything ends here.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::control::Control;
+use super::engine::Engine;
+use super::journal::StoreJournal;
+use super::report::Live;
+use super::service::{Handle, Service, ServiceError};
+use super::settings;
+use crate::clock::Clock;
+use crate::config::{Config, Mode};
+use crate::dispatch::{self, Couriers, DispatchError, Journal, Left, SinkName, SinkState};
+use crate::event::{Event, Reporter};
+use crate::intake::RedactionError;
+use crate::model::{Seq, Timestamp};
+use crate::status::{Statistics, Summary};
+use crate::store::{Store, StoreError};
+
+/// Threads for sockets; the mount has its own.
+const SOCKET_THREADS: usize = 2;
+
+/// How long the runtime is given to let go of what still runs.
+const LET_GO: Duration = Duration::from_secs(1);
+
+/// How long an ending agent lets its sinks take what they are taking.
+const LAST_BATCH: Duration = Duration::from_secs(2);
+
+/// How often old history is dropped.
+const RETIRE_EVERY: Duration = Duration::from_secs(60);
+
+/// How often the service manager's watchdog is fed, if nothing else is said.
+const FEED_EVERY: Duration = Duration::from_secs(1);
+
+/// What ends a run badly.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The state directory failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The engine's thread failed.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// A sink's task failed.
+    #[error(transparent)]
+    Dispatch(#[from] DispatchError),
+    /// A pattern of secret keys is wrong.
+    #[error(transparent)]
+    Redaction(#[from] RedactionError),
+    /// The system refused something that every run needs.
+    #[error("cannot {action}: {source}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A thread panicked.
+    #[error("the {0} panicked; what it was doing is found again at the next start")]
+    Panicked(&'static str),
+}
+
+impl AgentError {
+    /// Whether another agent holds the state directory.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_held())
+    }
+}
+
+/// What a run left.
+#[derive(Debug)]
+pub struct Ended {
+    /// What the sinks did not get; it waits in the journal.
+    pub left: Vec<Left>,
+    /// Roots that could not be read, each with the reason.
+    pub lost_roots: Vec<(String, String)>,
+    /// How many roots there are.
+    pub roots: usize,
+    /// Files that wait.
+    pub waiting: Vec<(u64, String)>,
+    /// The statistics.
+    pub statistics: Statistics,
+    /// Whether nobody reads the events any more.
+    pub unread: bool,
+}
+
+impl Ended {
+    /// What the run did, with what was counted on the way.
+    #[must_use]
+    pub fn summary(&self, reporter: &Reporter) -> Summary {
+        let left = self.left.iter().map(|left| (left.sink.to_string(), left.behind, reason_of(&left.state)));
+        Summary {
+            looked: reporter.count("directories_unchanged") + reporter.count("directories_listed"),
+            listed: reporter.count("directories_listed"),
+            failed: reporter.count("directories_failed"),
+            appeared: reporter.count("files_appeared"),
+            replaced: reporter.count("files_replaced"),
+            broken: reporter.count("files_broken"),
+            moved: reporter.count("files_moved"),
+            baselined: reporter.count("files_baselined"),
+            waiting: self.waiting.clone(),
+            left: left.collect(),
+            lost: self.lost_roots.clone(),
+        }
+    }
+}
+
+fn reason_of(state: &SinkState) -> String {
+    match state {
+        SinkState::Down { reason, .. } | SinkState::Blocked { reason, .. } | SinkState::Ended { reason } => {
+            reason.clone()
+        }
+        SinkState::Connecting => "not reached yet".to_owned(),
+        SinkState::Up => "too slow".to_owned(),
+    }
+}
+
+/// Watches until it is told to end, or in one-shot mode until everything was looked at and sent.
+pub fn run(config: &Config, reporter: &Reporter) -> Result<Ended, AgentError> {
+    let store = Arc::new(Store::open(&config.state)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SOCKET_THREADS)
+        .enable_all()
+        .build()
+        .map_err(|source| AgentError::System { action: "start the runtime", source })?;
+    let ended = runtime.block_on(async { Run::start(config, &store, reporter)?.supervise().await });
+    runtime.shutdown_timeout(LET_GO);
+    ended
+}
+
+/// A run under way.
+struct Run<'a> {
+    config: &'a Config,
+    store: Arc<Store>,
+    clock: Clock,
+    handle: Handle,
+    engine: oneshot::Receiver<Result<Engine, ServiceError>>,
+    couriers: Couriers,
+    token: CancellationToken,
+    unread: bool,
+}
+
+impl<'a> Run<'a> {
+    fn start(config: &'a Config, store: &Arc<Store>, reporter: &Reporter) -> Result<Self, AgentError> {
+        let clock = Clock::start(store.last_steady()?);
+        let sinks = settings::sinks(config);
+        attach_new_sinks(&sinks, store, reporter)?;
+        let (head, reader) = watch::channel(store.head());
+        let (token, handle) = (CancellationToken::new(), Handle::default());
+        let journal: Arc<dyn Journal> = Arc::new(StoreJournal(Arc::clone(store)));
+        let mode = match config.mode {
+            Mode::Once => dispatch::Mode::Once,
+            Mode::Agent => dispatch::Mode::Agent,
+        };
+        let couriers = dispatch::start(sinks, journal, reader, mode, reporter.clone(), token.clone());
+        listen(config, store, reporter, &couriers)?;
+        let engine = start_engine(config, store, reporter, clock, head, handle.clone())?;
+        Ok(Self { config, store: Arc::clone(store), clock, handle, engine, couriers, token, unread: false })
+    }
+
+    async fn supervise(mut self) -> Result<Ended, AgentError> {
+        let engine = self.watch().await?;
+        self.drain().await;
+        self.token.cancel();
+        while let Some((sink, ended)) = self.couriers.ended().await {
+            self.courier_ended(sink, ended)?;
+        }
+        Ok(self.ended(&engine))
+    }
+
+    /// Waits for the engine to end; passes on signals, feeds the watchdog, drops old history.
+    async fn watch(&mut self) -> Result<Engine, AgentError> {
+        let (mut terminate, mut interrupt, mut hang_up) = (
+            listen_for(SignalKind::terminate())?,
+            listen_for(SignalKind::interrupt())?,
+            listen_for(SignalKind::hangup())?,
+        );
+        let mut feed = tokio::time::interval(FEED_EVERY);
+        let mut retire = tokio::time::interval(RETIRE_EVERY);
+        let mut beats = 0;
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        loop {
+            tokio::select! {
+                ended = &mut self.engine => {
+                    return Ok(ended.map_err(|_| AgentError::Panicked("engine"))??);
+                }
+                _ = terminate.recv() => self.stop(),
+                _ = interrupt.recv() => self.stop(),
+                _ = hang_up.recv() => self.couriers.reopen(),
+                Some((sink, ended)) = self.couriers.ended() => self.courier_ended(sink, ended)?,
+                _ = feed.tick() => feed_watchdog(&self.handle, &mut beats),
+                _ = retire.tick() => self.retire()?,
+            }
+        }
+    }
+
+    fn stop(&self) {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.handle.stop();
+    }
+
+    /// A courier that ends before it is told to has nobody to send to; if it was the only one, the run ends too.
+    fn courier_ended(&mut self, sink: SinkName, ended: Result<(), DispatchError>) -> Result<(), AgentError> {
+        match ended {
+            Err(error) if sink == SinkName::Events && error.is_end_of_output() => {
+                self.unread = true;
+                if attached(&settings::sinks(self.config)) == [SinkName::Events] {
+                    self.handle.stop();
+                }
+                Ok(())
+            }
+            ended => Ok(ended?),
+        }
+    }
+
+    /// In one-shot mode the sinks get everything, unless one makes no progress; an agent that is told to end goes.
+    async fn drain(&self) {
+        let patience = match self.config.mode {
+            Mode::Once => self.config.drain,
+            Mode::Agent => LAST_BATCH,
+        };
+        if !self.unread {
+            self.couriers.drained(self.store.head(), patience).await;
+        }
+    }
+
+    fn retire(&self) -> Result<(), AgentError> {
+        let confirmed = attached(&settings::sinks(self.config))
+            .into_iter()
+            .map(|sink| Ok(self.store.cursor(sink.as_str())?.map_or(0, |cursor| cursor.confirmed)))
+            .collect::<Result<Vec<Seq>, StoreError>>()?;
+        let wall = self.clock.now().wall;
+        let seconds = i64::try_from(self.config.history.as_secs()).unwrap_or(i64::MAX);
+        let before = Timestamp { seconds: wall.seconds.saturating_sub(seconds), ..wall };
+        self.store.retire(before, confirmed.into_iter().min().unwrap_or(0))?;
+        Ok(())
+    }
+
+    fn ended(&self, engine: &Engine) -> Ended {
+        let head = self.store.head();
+        let left = self.couriers.reports().into_iter().filter_map(|reader| {
+            let report = reader.borrow().clone();
+            let behind = head.saturating_sub(report.confirmed);
+            (behind > 0).then_some(Left { sink: report.sink, behind, state: report.state })
+        });
+        let lost = engine.lost_roots();
+        Ended {
+            left: left.collect(),
+            lost_roots: lost.into_iter().map(|(path, reason)| (path.display().to_string(), reason)).collect(),
+            roots: self.config.roots.len(),
+            waiting: engine.waiting_reasons(),
+            statistics: super::report::statistics(&self.store),
+            unread: self.unread,
+        }
+    }
+}
+
+/// A sink that is attached for the first time gets what comes from now on.
+fn attach_new_sinks(sinks: &dispatch::Sinks, store: &Store, reporter: &Reporter) -> Result<(), StoreError> {
+    for sink in attached(sinks) {
+        if store.cursor(sink.as_str())?.is_none() {
+            let after = store.head();
+            store.set_cursor(sink.as_str(), after)?;
+            if after > 0 {
+                reporter.emit(&Event::SinkAttached { sink: sink.as_str(), after });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn attached(sinks: &dispatch::Sinks) -> Vec<SinkName> {
+    let present = [
+        (SinkName::Events, sinks.events.is_some()),
+        (SinkName::Redis, sinks.redis.is_some()),
+        (SinkName::Amqp, sinks.amqp.is_some()),
+    ];
+    present.into_iter().filter(|(_, is_present)| *is_present).map(|(sink, _)| sink).collect()
+}
+
+fn listen(
+    config: &Config,
+    store: &Arc<Store>,
+    reporter: &Reporter,
+    couriers: &Couriers,
+) -> Result<(), AgentError> {
+    let control = Control::listen(&config.state)
+        .map_err(|source| AgentError::System { action: "listen in the state directory", source })?;
+    let live = Live { reporter: reporter.clone(), sinks: couriers.reports() };
+    tokio::spawn(control.serve(Arc::clone(store), live));
+    Ok(())
+}
+
+fn start_engine(
+    config: &Config,
+    store: &Arc<Store>,
+    reporter: &Reporter,
+    clock: Clock,
+    head: watch::Sender<Seq>,
+    handle: Handle,
+) -> Result<oneshot::Receiver<Result<Engine, ServiceError>>, AgentError> {
+    let engine = Engine::start(settings::engine(config), Arc::clone(store), reporter.clone(), clock.now())?;
+    let service = Service::new(engine, &settings::crew(config)?, clock, head, handle)?;
+    let (done, ended) = oneshot::channel();
+    thread::Builder::new()
+        .name("engine".to_owned())
+        .spawn(move || {
+            let _ = done.send(service.run());
+        })
+        .map_err(|source| AgentError::System { action: "start the engine's thread", source })?;
+    Ok(ended)
+}
+
+fn listen_for(kind: SignalKind) -> Result<Signal, AgentError> {
+    signal(kind).map_err(|source| AgentError::System { action: "listen for signals", source })
+}
+
+/// Tells the service manager that the engine's thread is alive, if it is.
+fn feed_watchdog(handle: &Handle, last: &mut u64) {
+    let beats = handle.beats();
+    if beats != *last {
+        *last = beats;
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+    }
+}

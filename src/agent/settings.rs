@@ -1,0 +1,90 @@
+//! The configuration as each room takes it: plain conversions, nothing decided.
+
+use std::num::NonZeroUsize;
+
+use super::engine::Settings;
+use super::job::Reader;
+use super::service::Crew;
+use crate::config::{self, Config};
+use crate::dispatch::{self, Body};
+use crate::intake::{Limits, Redaction, RedactionError};
+use crate::mount::{Refresh, TreeOptions};
+use crate::schedule::SettlePolicy;
+
+/// Calls under way on a root for each of its workers: one that runs and one that waits for it.
+const CALLS_PER_WORKER: usize = 2;
+
+/// What the engine is told.
+#[must_use]
+pub(super) fn engine(config: &Config) -> Settings {
+    Settings {
+        roots: config.roots.clone(),
+        once: config.mode == config::Mode::Once,
+        interval: config.interval,
+        settle: SettlePolicy { settle: config.settle, give_up: config.give_up },
+        audit: config.audit,
+        audit_stat: config.audit_stat,
+        baseline: config.baseline,
+        send_moved: config.moved == config::Moved::Send,
+        rules: config.rules.clone(),
+        accept_mount: config.accept_mount,
+        tree: tree(config),
+        max_in_flight: at_least_one(config.workers * CALLS_PER_WORKER),
+        commit_delay: config.commit_delay,
+    }
+}
+
+fn tree(config: &Config) -> TreeOptions {
+    TreeOptions {
+        refresh: match config.refresh {
+            config::Refresh::Force => Refresh::Force,
+            config::Refresh::Open => Refresh::Open,
+            config::Refresh::Plain => Refresh::Plain,
+        },
+        one_file_system: config.one_file_system,
+        max_open: at_least_one(config.max_open_dirs),
+    }
+}
+
+fn at_least_one(number: usize) -> NonZeroUsize {
+    NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// What the workers need.
+pub(super) fn crew(config: &Config) -> Result<Crew, RedactionError> {
+    let limits = Limits {
+        unpacked_bytes: config.limits.max_unpacked,
+        members: config.limits.max_members,
+        jobdata_bytes: config.limits.max_jobdata,
+    };
+    let redaction = Redaction::new(&config.redact)?;
+    Ok(Crew { workers: config.workers, reader: Reader { limits, redaction } })
+}
+
+/// What the sinks are told.
+#[must_use]
+pub(super) fn sinks(config: &Config) -> dispatch::Sinks {
+    let sinks = &config.sinks;
+    dispatch::Sinks {
+        events: sinks.events.as_ref().map(|target| match target {
+            config::EventsTarget::Stdout => dispatch::EventsTarget::Stdout,
+            config::EventsTarget::File(path) => dispatch::EventsTarget::File(path.clone()),
+        }),
+        redis: sinks.redis.as_ref().map(|redis| dispatch::RedisSettings {
+            prefix: redis.prefix.clone(),
+            ca_file: redis.ca.clone(),
+            ..dispatch::RedisSettings::new(redis.url.expose())
+        }),
+        amqp: sinks.amqp.as_ref().map(|amqp| dispatch::QueueSettings {
+            queue: amqp.queue.clone(),
+            body: match amqp.body {
+                config::BodyFormat::Json => Body::Json,
+                config::BodyFormat::Jobdata => Body::Jobdata,
+                config::BodyFormat::Legacy => Body::Legacy,
+            },
+            broadcast: amqp.broadcast.clone(),
+            ca_file: amqp.ca.clone(),
+            ..dispatch::QueueSettings::new(amqp.url.expose())
+        }),
+    }
+}

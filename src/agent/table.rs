@@ -1,0 +1,185 @@
+//! The directories, in memory: the tree as it was last seen.
+
+use std::collections::HashMap;
+
+use crate::clock::Now;
+use crate::model::{RelPath, Stamp, Timestamp};
+use crate::schedule::ServerTime;
+use crate::store::{DirId, DirRow, RootId};
+
+/// A directory.
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each read by itself")]
+pub(super) struct Directory {
+    /// The engine's number of its root.
+    pub root: usize,
+    /// The directory that holds it.
+    pub parent: Option<DirId>,
+    /// Its name there.
+    pub name: Box<[u8]>,
+    /// Its stamp before the last listing whose news were all recorded.
+    pub stamp: Option<Stamp>,
+    /// Whether that stamp was too young to prove anything.
+    pub racy: bool,
+    /// Steady time at which that stamp was first seen.
+    pub stamp_since: Timestamp,
+    /// Wall time of the last look that found it as known.
+    pub looked_at: Option<Timestamp>,
+    /// Wall time since when it is gone.
+    pub gone_since: Option<Timestamp>,
+    /// Looks in a row that failed.
+    pub failures: u32,
+    /// Whether its next look lists it whatever its stamp says.
+    pub audit: bool,
+    /// Whether it was found in the first walk of its root.
+    pub first_contact: bool,
+    /// Whether it lies on another file system and is left alone.
+    pub excluded: bool,
+    /// Whether a one-shot run has looked at it.
+    pub done: bool,
+    /// The look under way: when it began, and what the server's clock was known to have passed then.
+    pub looking: Option<(Now, ServerTime)>,
+}
+
+impl Directory {
+    /// A directory just found.
+    #[must_use]
+    pub(super) fn found(root: usize, parent: Option<DirId>, name: &[u8]) -> Self {
+        Self {
+            root,
+            parent,
+            name: name.into(),
+            stamp: None,
+            racy: false,
+            stamp_since: Timestamp::default(),
+            looked_at: None,
+            gone_since: None,
+            failures: 0,
+            audit: false,
+            first_contact: false,
+            excluded: false,
+            done: false,
+            looking: None,
+        }
+    }
+
+    fn from_row(root: usize, row: &DirRow) -> Self {
+        Self {
+            stamp: row.stamp,
+            racy: row.racy,
+            stamp_since: row.stamp_since,
+            looked_at: row.looked_at,
+            gone_since: row.gone_since,
+            ..Self::found(root, row.parent, &row.name)
+        }
+    }
+
+    /// As it is stored.
+    #[must_use]
+    pub(super) fn row(&self, root: RootId) -> DirRow {
+        DirRow {
+            root,
+            parent: self.parent,
+            name: self.name.to_vec(),
+            stamp: self.stamp,
+            racy: self.racy,
+            stamp_since: self.stamp_since,
+            looked_at: self.looked_at,
+            gone_since: self.gone_since,
+        }
+    }
+}
+
+/// Names of the sub-directories of one directory.
+pub(super) type Children = HashMap<Box<[u8]>, DirId>;
+
+/// Every directory known.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    rows: HashMap<DirId, Directory>,
+    children: HashMap<DirId, Children>,
+    no_children: Children,
+}
+
+impl Table {
+    /// Adds a stored directory.
+    pub(super) fn load(&mut self, id: DirId, root: usize, row: &DirRow) {
+        self.insert(id, Directory::from_row(root, row));
+    }
+
+    /// Adds a directory.
+    pub(super) fn insert(&mut self, id: DirId, directory: Directory) {
+        if let Some(parent) = directory.parent {
+            self.children.entry(parent).or_default().insert(directory.name.clone(), id);
+        }
+        self.rows.insert(id, directory);
+    }
+
+    /// A directory.
+    #[must_use]
+    pub(super) fn get(&self, id: DirId) -> Option<&Directory> {
+        self.rows.get(&id)
+    }
+
+    /// A directory, to change.
+    pub(super) fn get_mut(&mut self, id: DirId) -> Option<&mut Directory> {
+        self.rows.get_mut(&id)
+    }
+
+    /// The sub-directories of a directory, gone ones included.
+    #[must_use]
+    pub(super) fn children(&self, id: DirId) -> &Children {
+        self.children.get(&id).unwrap_or(&self.no_children)
+    }
+
+    /// Every directory with its number.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (DirId, &Directory)> {
+        self.rows.iter().map(|(id, row)| (*id, row))
+    }
+
+    /// Every directory, to change.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (DirId, &mut Directory)> {
+        self.rows.iter_mut().map(|(id, row)| (*id, row))
+    }
+
+    /// A directory and everything below it.
+    #[must_use]
+    pub(super) fn subtree(&self, id: DirId) -> Vec<DirId> {
+        let mut found = vec![id];
+        let mut next = 0;
+        while let Some(dir) = found.get(next).copied() {
+            found.extend(self.children(dir).values());
+            next += 1;
+        }
+        found
+    }
+
+    /// The path of a directory below its root.
+    #[must_use]
+    pub(super) fn path(&self, id: DirId) -> RelPath {
+        let mut names = Vec::new();
+        let mut next = Some(id);
+        while let Some(row) = next.and_then(|id| self.rows.get(&id)) {
+            names.push(&row.name);
+            next = row.parent;
+        }
+        names.iter().rev().filter(|name| !name.is_empty()).fold(RelPath::root(), |path, name| path.join(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_paths_and_subtrees() {
+        let mut table = Table::default();
+        table.insert(DirId(1), Directory::found(0, None, b""));
+        table.insert(DirId(2), Directory::found(0, Some(DirId(1)), b"a"));
+        table.insert(DirId(3), Directory::found(0, Some(DirId(2)), b"b"));
+        assert_eq!(table.path(DirId(3)), RelPath::from("a/b"));
+        assert_eq!(table.path(DirId(1)), RelPath::root());
+        assert_eq!(table.subtree(DirId(2)), [DirId(2), DirId(3)]);
+        assert_eq!(table.children(DirId(1)).get(b"a".as_slice()), Some(&DirId(2)));
+    }
+}

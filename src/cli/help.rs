@@ -1,0 +1,115 @@
+//! The parts of the help that are not one option's: headings, examples, how options are set otherwise.
+
+use std::ops::RangeInclusive;
+
+use clap::builder::{RangedU64ValueParser, StringValueParser, TypedValueParser};
+
+use super::args::UncheckedUrl;
+
+pub(super) const WATCH: &str = "What to watch";
+pub(super) const OFTEN: &str = "How often";
+pub(super) const FILES: &str = "What counts as a file";
+pub(super) const SINKS: &str = "Where it goes";
+pub(super) const STATE: &str = "State and files";
+pub(super) const LIMITS: &str = "Limits";
+pub(super) const LOGGING: &str = "Logging";
+
+pub(super) const ABOUT: &str = "\
+Finds new files on an NFS mount from the client, where inotify is silent, and hands each complete file over exactly \
+once: as a JSON line, as statistics in Redis, as a message in a RabbitMQ queue. Never writes to the mount.";
+
+pub(super) const TOP: &str = "\
+EXAMPLES
+  nfs-scout run /mnt/data                       print a JSON line for every new file
+  nfs-scout run --once /mnt/data                the same for what is new since the last run, from cron
+  nfs-scout run /mnt/data --redis redis://localhost --amqp amqp://localhost
+  nfs-scout stats                               what was counted
+  nfs-scout run --help                          every option
+
+EXIT CODES
+  0 done    1 internal error    2 usage    69 a sink was unreachable, the work is kept
+  74 the mount could not be read    75 another agent holds the state directory";
+
+pub(super) const RUN: &str = "\
+EXAMPLES
+  nfs-scout run /mnt/data
+  nfs-scout run /mnt/data --once --include '*.tgz'
+  nfs-scout run /mnt/data --interval 10s --redis redis://localhost --amqp amqp://localhost
+  nfs-scout run --config site.toml --print-config
+
+Every option can also be set in the file and in the environment; `--help` tells how.";
+
+pub(super) const RUN_LONG: &str = "\
+EXAMPLES
+  nfs-scout run /mnt/data
+      Print one JSON line for every file that is there and for every one that comes.
+  nfs-scout run /mnt/data --once --include '*.tgz'
+      The same for what is new since the last run, and end.
+  nfs-scout run /mnt/data --interval 10s --redis redis://localhost --amqp amqp://localhost
+      Look at every directory at least each 10 s; keep statistics, fill a queue.
+  nfs-scout run /mnt/data --baseline --exclude 'scratch/' --events /var/log/new-files.jsonl
+      Only what comes from now on, without the directories called scratch, into a file.
+  nfs-scout run --config site.toml --print-config
+      Show what would be done, and which file, variable or flag says so.
+
+OPTIONS ELSEWHERE
+  Every option has a key in the configuration file (its name: commit-delay = \"50ms\") and a variable
+  (NFS_SCOUT_COMMIT_DELAY=50ms). A flag beats the variable, the variable beats the file, the file beats the
+  default. Switches are true or false. What can be given several times is a list in the file and separated by
+  colons in a variable, and replaces the list of the lower place. An empty variable counts as not set.
+
+UNITS
+  Durations: 500ms, 30s, 5m, 1h, 7d, or 1h 30m. Sizes: 64KiB, 500MB, 1GiB, or a number of bytes.
+
+EXIT CODES
+  0   done
+  1   internal error
+  2   usage: a flag, variable or key is wrong
+  69  a sink was unreachable and work is left in the outbox; it is kept, the next run sends it
+  74  the mount could not be read (with --strict: or a part of it)
+  75  another agent holds this state directory; nothing was changed";
+
+pub(super) const STATS: &str = "\
+EXAMPLES
+  nfs-scout stats
+  nfs-scout stats --json --state /var/lib/nfs-scout";
+
+pub(super) const STATUS: &str = "\
+EXAMPLES
+  nfs-scout status
+  nfs-scout status --json --state /var/lib/nfs-scout";
+
+pub(super) const INDEX: &str = "\
+EXAMPLES
+  nfs-scout index stat
+  nfs-scout index list --json";
+
+pub(super) const INDEX_STAT: &str = "\
+EXAMPLES
+  nfs-scout index stat
+  nfs-scout index stat --json --state /var/lib/nfs-scout";
+
+pub(super) const INDEX_LIST: &str = "\
+EXAMPLES
+  nfs-scout index list
+  nfs-scout index list --json --state /var/lib/nfs-scout";
+
+pub(super) const COMPLETIONS: &str = "\
+EXAMPLES
+  nfs-scout completions bash > /etc/bash_completion.d/nfs-scout
+  nfs-scout completions zsh > ~/.zfunc/_nfs-scout";
+
+pub(super) const MAN: &str = "\
+EXAMPLES
+  nfs-scout man | man -l -
+  nfs-scout man run > nfs-scout-run.1";
+
+/// A whole number within `range`; the error names the range.
+pub(super) fn count(range: RangeInclusive<u64>) -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(range)
+}
+
+/// Takes any text: see [`UncheckedUrl`].
+pub(super) fn unchecked_url() -> impl TypedValueParser<Value = UncheckedUrl> {
+    StringValueParser::new().map(UncheckedUrl)
+}

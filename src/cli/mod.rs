@@ -1,0 +1,208 @@
+//! From what was typed to what is to be done.
+//!
+//! In reading order: `args` is the form of the command line; `layers` puts the configuration file and the
+//! environment under it, as defaults of the same parser, so that one parser reads all three; `build` makes the valid
+//! [`Config`] of it; `print` writes that out again. Everything that the process is surrounded by comes in as
+//! an argument, so tests need no process. Only the configuration file is read here, nothing is written.
+
+#[expect(
+    clippy::doc_markdown,
+    clippy::doc_link_with_quotes,
+    reason = "these comments are the help, shown as they are"
+)]
+mod args;
+mod build;
+mod error;
+mod help;
+mod layers;
+mod print;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use crate::config::{Config, mask_secrets};
+use crate::exit::Exit;
+use args::{Cli, Command, IndexCommand, InquiryArgs};
+use layers::Layers;
+
+pub use error::UsageError;
+
+/// The configuration file that `run` reads if it exists and no other is named.
+pub const SYSTEM_CONFIG: &str = "/etc/nfs-scout/config.toml";
+
+/// What the process finds around it at its start.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The arguments, the program's name first.
+    pub args: Vec<OsString>,
+    /// The environment.
+    pub vars: BTreeMap<OsString, OsString>,
+    /// The current directory; `None` if it is gone.
+    pub directory: Option<PathBuf>,
+    /// The configuration file of the system, [`SYSTEM_CONFIG`].
+    pub system_config: PathBuf,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self {
+            args: std::env::args_os().collect(),
+            vars: std::env::vars_os().collect(),
+            directory: std::env::current_dir().ok(),
+            system_config: PathBuf::from(SYSTEM_CONFIG),
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Order {
+    /// Watch.
+    Run {
+        /// How.
+        config: Box<Config>,
+        /// What is odd but no error; to be logged once the log is set up.
+        warnings: Vec<String>,
+    },
+    /// Answer from the stored state.
+    Ask(Inquiry),
+    /// Print this text: the configuration, a completion script, a manual page.
+    Print(String),
+}
+
+/// A question to the stored state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inquiry {
+    /// What is asked.
+    pub question: Question,
+    /// The state directory, absolute.
+    pub state: PathBuf,
+    /// Whether the answer is JSON instead of a table.
+    pub json: bool,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// The agent's own statistics.
+    Stats,
+    /// What is watched, waiting, unsent, refused, broken.
+    Status,
+    /// How large the index is.
+    IndexStat,
+    /// Which files the index knows.
+    IndexList,
+}
+
+/// Why there is nothing to do: help was asked for, or what was typed cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// Help or version, or the argument parser's complaint.
+    #[error("{}", mask_secrets(&.0.render().to_string()))]
+    Parser(#[from] clap::Error),
+    /// A value or a combination that is not valid.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+}
+
+impl Stop {
+    /// Says it to the user and gives the exit code.
+    #[must_use]
+    pub fn show(&self) -> Exit {
+        use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+        // A broken pipe here leaves nobody to tell.
+        let _ = match self {
+            Self::Parser(error) if matches!(error.kind(), DisplayHelp | DisplayVersion) => {
+                let _ = error.print();
+                return Exit::Done;
+            }
+            Self::Parser(error) if error.kind() == DisplayHelpOnMissingArgumentOrSubcommand => error.print(),
+            Self::Parser(_) => write!(io::stderr(), "{self}"),
+            Self::Usage(error) => writeln!(io::stderr(), "error: {error}"),
+        };
+        Exit::Usage
+    }
+}
+
+/// Reads the command line, the environment and the configuration file.
+pub fn read(around: &Surroundings) -> Result<Order, Stop> {
+    let typed = Cli::try_parse_from_args(around)?;
+    match typed.command {
+        Command::Run(args) => read_run(around, args.config),
+        Command::Stats(args) => ask(around, Question::Stats, args),
+        Command::Status(args) => ask(around, Question::Status, args),
+        Command::Index { command: IndexCommand::Stat(args) } => ask(around, Question::IndexStat, args),
+        Command::Index { command: IndexCommand::List(args) } => ask(around, Question::IndexList, args),
+        Command::Completions { shell } => Ok(Order::Print(completions(shell))),
+        Command::Man { path } => Ok(Order::Print(manual(&path)?)),
+    }
+}
+
+impl Cli {
+    fn try_parse_from_args(around: &Surroundings) -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&Self::command().try_get_matches_from(&around.args)?)
+    }
+}
+
+/// Parses a second time, with what file and environment say as defaults.
+fn read_run(around: &Surroundings, config: Option<PathBuf>) -> Result<Order, Stop> {
+    let layers = Layers::read(&run_command(), around, config)?;
+    let command = Cli::command().mut_subcommand("run", |run| layers.apply(run));
+    let matches = command.try_get_matches_from(&around.args)?;
+    let Command::Run(args) = Cli::from_arg_matches(&matches)?.command else {
+        unreachable!("the same arguments named the same subcommand before")
+    };
+    let matches = matches.subcommand_matches("run").cloned().unwrap_or_default();
+    let origins = layers.origins(&matches);
+    let (config, mut warnings) = build::config(&args, &origins, around)?;
+    if args.print_config {
+        return Ok(Order::Print(print::config(&matches, &origins, &config)?));
+    }
+    warnings.extend(layers.warnings);
+    Ok(Order::Run { config: Box::new(config), warnings })
+}
+
+/// Finds the state directory as `run` would; with `--state` nothing else needs to be right.
+fn ask(around: &Surroundings, question: Question, args: InquiryArgs) -> Result<Order, Stop> {
+    let state = match args.state {
+        Some(state) => Some(state),
+        None => Layers::read(&run_command(), around, args.config)?.state(),
+    };
+    let state = build::state_directory(state.as_deref(), around)?;
+    Ok(Order::Ask(Inquiry { question, state, json: args.json }))
+}
+
+fn run_command() -> clap::Command {
+    Cli::command().find_subcommand("run").cloned().unwrap_or_default()
+}
+
+fn completions(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "nfs-scout", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// The page of the program, or of the subcommand at `path`.
+fn manual(path: &[String]) -> Result<String, UsageError> {
+    let mut root = Cli::command();
+    root.build();
+    let unknown = || UsageError::UnknownPage(path.join(" "));
+    let command =
+        path.iter().try_fold(&root, |command, name| command.find_subcommand(name)).ok_or_else(unknown)?;
+    let name = command.get_bin_name().unwrap_or("nfs-scout").replace(' ', "-");
+    let mut page = Vec::new();
+    match clap_mangen::Man::new(command.clone().name(name)).render(&mut page) {
+        Ok(()) => Ok(String::from_utf8_lossy(&page).into_owned()),
+        Err(_) => Err(unknown()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

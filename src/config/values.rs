@@ -1,0 +1,332 @@
+//! The values that are typed as text: durations, sizes, rates, patterns. Each parser says what to write instead.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::Budget::{Auto, PerRun, PerSecond};
+
+/// The longest duration taken, ten years: far beyond any use, far below where adding it to a clock overflows.
+const LONGEST: Duration = Duration::from_secs(3653 * 24 * 3600);
+
+/// Why a text is not a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// A number without a unit.
+    #[error("a duration needs a unit: write `{0}s` for seconds, or ms, m, h, d")]
+    NoUnit(String),
+    /// Not a duration at all.
+    #[error("{0}; write for example 500ms, 30s, 5m, 1h 30m or 7d")]
+    NotADuration(String),
+    /// A duration below what makes sense here.
+    #[error("the least is {}", humantime::format_duration(*.0))]
+    TooShort(Duration),
+    /// A duration beyond ten years.
+    #[error("the most is ten years")]
+    TooLong,
+    /// Not a size.
+    #[error("not a size; write for example 1GiB, 500MB, 64KiB or a number of bytes")]
+    NotASize,
+    /// A size that forbids everything.
+    #[error("the least is one byte")]
+    ZeroSize,
+    /// Not a budget.
+    #[error("write auto, a rate like 200/s, or a number of RPCs like 500; it must be over 0")]
+    NotABudget,
+    /// Not a glob.
+    #[error("not a pattern: {0}; write for example '*.tgz' or 'scratch/**'")]
+    NotAPattern(String),
+    /// Not a log filter.
+    #[error(
+        "not a log filter: {0}; write off, error, warn, info, debug or trace, or pairs like nfs_scout=debug,lapin=off"
+    )]
+    NotAFilter(String),
+}
+
+/// A duration of at least `MIN_MS` milliseconds, written `30s`, `5m`, `1h 30m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span<const MIN_MS: u64>(pub Duration);
+
+impl<const MIN_MS: u64> FromStr for Span<MIN_MS> {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let text = text.trim();
+        let least = Duration::from_millis(MIN_MS);
+        match parse_duration(text)? {
+            duration if duration < least => Err(ValueError::TooShort(least)),
+            duration if duration > LONGEST => Err(ValueError::TooLong),
+            duration => Ok(Self(duration)),
+        }
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, ValueError> {
+    if text != "0" && text.parse::<f64>().is_ok_and(f64::is_finite) {
+        return Err(ValueError::NoUnit(text.to_owned()));
+    }
+    humantime::parse_duration(text).map_err(|error| ValueError::NotADuration(error.to_string()))
+}
+
+impl<const MIN_MS: u64> fmt::Display for Span<MIN_MS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+/// How often something happens, or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Every(pub Option<Duration>);
+
+impl FromStr for Every {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text.trim() {
+            "off" => Ok(Self(None)),
+            text => Span::<1000>::from_str(text).map(|span| Self(Some(span.0))),
+        }
+    }
+}
+
+/// A number of bytes, at least one: `1GiB`, `500MB`, `4096`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl FromStr for Size {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let text = text.trim();
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| ValueError::NotASize)?;
+        let bytes = unit_bytes(unit.trim_start()).and_then(|unit| number.checked_mul(unit));
+        match bytes.ok_or(ValueError::NotASize)? {
+            0 => Err(ValueError::ZeroSize),
+            bytes => Ok(Self(bytes)),
+        }
+    }
+}
+
+/// The bytes of a unit; `K`, `M`, `G` alone are refused, since people disagree on what they mean.
+fn unit_bytes(unit: &str) -> Option<u64> {
+    Some(match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "mb" => 1000_u64.pow(2),
+        "gb" => 1000_u64.pow(3),
+        "tb" => 1000_u64.pow(4),
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return None,
+    })
+}
+
+/// How many RPCs watching may cost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Budget {
+    /// Twice what the interval needs at least.
+    Auto,
+    /// This many a second in the mean.
+    PerSecond(f64),
+    /// This many in one one-shot run.
+    PerRun(u64),
+}
+
+impl Budget {
+    /// The same budget for an agent, which knows no runs: a plain number is a rate.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "nobody allows 2^53 RPCs a second")]
+    pub fn for_agent(self) -> Self {
+        match self {
+            PerRun(number) => PerSecond(number as f64),
+            other => other,
+        }
+    }
+}
+
+impl FromStr for Budget {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let text = text.trim();
+        let budget = match text.strip_suffix("/s") {
+            _ if text == "auto" => Some(Auto),
+            Some(rate) => rate.trim_end().parse().ok().filter(|rate: &f64| rate.is_normal()).map(PerSecond),
+            None => text.parse().ok().map(PerRun),
+        };
+        match budget {
+            Some(PerSecond(rate)) if rate <= 0.0 => None,
+            Some(PerRun(0)) => None,
+            other => other,
+        }
+        .ok_or(ValueError::NotABudget)
+    }
+}
+
+/// A glob that compiles; for names, or for paths if it holds a `/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// The pattern as typed.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text.trim_matches('/').is_empty() {
+            return Err(ValueError::NotAPattern("it is empty".to_owned()));
+        }
+        match globset::Glob::new(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(error) => Err(ValueError::NotAPattern(error.kind().to_string())),
+        }
+    }
+}
+
+/// What is logged: a level, or directives of `tracing`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter(pub String);
+
+impl FromStr for LogFilter {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+        // The filter's own parser panics on some of it (0.3.23: ` Σ=`); the names of modules are ASCII.
+        if !text.is_ascii() {
+            return Err(ValueError::NotAFilter("it is not ASCII".to_owned()));
+        }
+        // It also takes an unknown level (`inof`) for a module, silencing everything else.
+        if let Some(word) = parts.iter().find(|part| !part.contains('=') && !is_level(part)) {
+            return Err(ValueError::NotAFilter(format!("`{word}` is not a level")));
+        }
+        let text = parts.join(",");
+        match tracing_subscriber::EnvFilter::builder().parse(&text) {
+            Ok(_) => Ok(Self(text)),
+            Err(error) => Err(ValueError::NotAFilter(error.to_string())),
+        }
+    }
+}
+
+fn is_level(word: &str) -> bool {
+    ["off", "error", "warn", "info", "debug", "trace"].iter().any(|level| level.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check<T: FromStr<Err = ValueError> + PartialEq + fmt::Debug>(text: &str, expected: T) {
+        assert_eq!(text.parse(), Ok(expected), "{text:?}");
+    }
+
+    #[track_caller]
+    fn check_error<T: FromStr<Err = ValueError> + fmt::Debug>(text: &str, part: &str) {
+        let error = text.parse::<T>().unwrap_err().to_string();
+        assert!(error.contains(part), "{text:?} gave {error:?}, not {part:?}");
+    }
+
+    #[test]
+    fn reads_durations() {
+        check("30s", Span::<100>(Duration::from_secs(30)));
+        check(" 1h 30m ", Span::<1>(Duration::from_secs(5400)));
+        check("100ms", Span::<100>(Duration::from_millis(100)));
+        check("0s", Span::<0>(Duration::ZERO));
+        check("0", Span::<0>(Duration::ZERO));
+        check_error::<Span<1>>("30", "write `30s`");
+        check_error::<Span<1>>("1.5", "write `1.5s`");
+        check_error::<Span<100>>("99ms", "the least is 100ms");
+        check_error::<Span<1>>("0s", "the least is 1ms");
+        check_error::<Span<1>>("20years", "ten years");
+        check_error::<Span<1>>("soon", "write for example 500ms");
+        check_error::<Span<1>>("", "write for example 500ms");
+        check_error::<Span<1>>("-5s", "write for example 500ms");
+        check_error::<Span<1>>("99999999999999999999s", "write for example 500ms");
+    }
+
+    #[test]
+    fn reads_every() {
+        check("off", Every(None));
+        check("1h", Every(Some(Duration::from_secs(3600))));
+        check_error::<Every>("0s", "the least is 1s");
+        check_error::<Every>("never", "write for example");
+    }
+
+    #[test]
+    fn reads_sizes() {
+        check("1GiB", Size(1 << 30));
+        check("500MB", Size(500_000_000));
+        check("64 kib", Size(65_536));
+        check("4096", Size(4096));
+        check("7B", Size(7));
+        check_error::<Size>("0", "one byte");
+        check_error::<Size>("1G", "1GiB");
+        check_error::<Size>("GiB", "not a size");
+        check_error::<Size>("-1", "not a size");
+        check_error::<Size>("99999999TiB", "not a size");
+    }
+
+    #[test]
+    fn reads_budgets() {
+        check("auto", Auto);
+        check("200/s", PerSecond(200.0));
+        check("0.5 /s", PerSecond(0.5));
+        check("500", PerRun(500));
+        for bad in ["0", "0/s", "-1/s", "inf/s", "NaN/s", "", "/s", "fast", "1.5", "200/m"] {
+            check_error::<Budget>(bad, "200/s");
+        }
+        assert_eq!(PerRun(500).for_agent(), PerSecond(500.0));
+        assert_eq!(Auto.for_agent(), Auto);
+    }
+
+    #[test]
+    fn reads_patterns() {
+        check("*.tgz", Pattern("*.tgz".to_owned()));
+        check_error::<Pattern>("[a", "not a pattern");
+        check_error::<Pattern>("", "empty");
+        check_error::<Pattern>("/", "empty");
+    }
+
+    #[test]
+    fn reads_log_filters() {
+        check("info", LogFilter("info".to_owned()));
+        check("nfs_scout=debug,lapin=off", LogFilter("nfs_scout=debug,lapin=off".to_owned()));
+        check("WARN, lapin=debug", LogFilter("WARN,lapin=debug".to_owned()));
+        check_error::<LogFilter>("inof", "`inof` is not a level");
+        check_error::<LogFilter>("lapin=loud", "not a log filter");
+        check_error::<LogFilter>("", "not a level");
+        check_error::<LogFilter>(" Σ=", "not ASCII");
+    }
+
+    proptest! {
+        #[test]
+        fn duration_survives_its_text(seconds in 0..300_000_000_u64, milliseconds in 0..1000_u64) {
+            let span = Span::<0>(Duration::from_millis(seconds * 1000 + milliseconds));
+            prop_assert_eq!(span.to_string().parse(), Ok(span));
+        }
+
+        #[test]
+        fn no_text_breaks_a_parser(text in "\\PC*") {
+            let _ = (text.parse::<Span<1>>(), text.parse::<Every>(), text.parse::<Size>());
+            let _ = (text.parse::<Budget>(), text.parse::<Pattern>(), text.parse::<LogFilter>());
+        }
+
+        #[test]
+        fn no_directive_breaks_the_filter(text in "[ -~]{0,9}[\\[{=]?[a-z=,\\[\\]{}/ ]{0,12}") {
+            let _ = text.parse::<LogFilter>();
+        }
+    }
+}

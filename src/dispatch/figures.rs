@@ -1,0 +1,186 @@
+//! How changes of the statistics are spelled for Redis, and what a cursor found there means. Pure.
+
+use serde::Serialize;
+
+use crate::model::{Change, Handover, Seq, TOTAL, Totals, changes_of};
+
+/// One change as the script takes it: all strings, since a JSON number would lose digits in Lua.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Op(Vec<String>);
+
+impl Op {
+    fn new<const N: usize>(parts: [&str; N]) -> Self {
+        Self(parts.map(str::to_owned).to_vec())
+    }
+
+    /// The namespace that it touches.
+    pub(crate) fn namespace(&self) -> &str {
+        self.0.get(1).map_or("", String::as_str)
+    }
+
+    fn of(change: &Change) -> Self {
+        match change {
+            Change::Count { namespace, counter, by } => {
+                Self::new(["c", namespace, counter.as_str(), &by.to_string()])
+            }
+            Change::Score { namespace, board, member, by } => {
+                Self::new(["s", namespace, board.as_str(), member, &by.to_string()])
+            }
+            Change::User { namespace, user } => Self::new(["u", namespace, user]),
+            Change::Burst { namespace, jobid, events, id, at } => {
+                // The web front end splits at `_` and takes the second part.
+                let member = format!("{}_{events}_{id}", jobid.replace('_', "-"));
+                Self::new(["b", namespace, &member, &at.as_millis().to_string()])
+            }
+        }
+    }
+}
+
+/// The changes of a batch, in order.
+pub(crate) fn ops_of(batch: &[Handover]) -> Vec<Op> {
+    batch.iter().flat_map(changes_of).map(|change| Op::of(&change)).collect()
+}
+
+/// How the ledger is written into Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Restore {
+    /// Nothing of ours is there: added to whatever others (another agent, an older daemon) have counted.
+    Add,
+    /// An unknown part of ours is there: each figure is raised to the ledger's where that is more. Exact for the
+    /// only writer; with several writers a lower bound.
+    Raise,
+}
+
+impl Restore {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "added",
+            Self::Raise => "raised",
+        }
+    }
+
+    /// The ledger as changes. Users are noted as known, not as new; bursts are not in the ledger.
+    pub(crate) fn ops_of(self, totals: &Totals) -> Vec<Op> {
+        let (count, score) = match self {
+            Self::Add => ("c", "s"),
+            Self::Raise => ("C", "S"),
+        };
+        let counters = totals.counters.iter().map(|((namespace, counter), value)| {
+            Op::new([count, namespace, counter.as_str(), &value.to_string()])
+        });
+        let scores = totals.scores.iter().map(|((namespace, board, member), value)| {
+            Op::new([score, namespace, board.as_str(), member, &value.to_string()])
+        });
+        let users = totals.users.iter().map(|(namespace, user)| Op::new(["k", namespace, user]));
+        counters.chain(scores).chain(users).collect()
+    }
+}
+
+/// The namespaces whose rate is refreshed: those of the ledger, and the total.
+pub(crate) fn namespaces_of(totals: &Totals) -> impl Iterator<Item = String> {
+    totals.counters.keys().map(|(namespace, _)| namespace.clone()).chain([TOTAL.to_owned()])
+}
+
+/// What our journal knows, to compare a cursor with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Horizon {
+    /// What Redis has confirmed to us.
+    pub(crate) ours: Seq,
+    /// The first seq in history.
+    pub(crate) oldest: Seq,
+    /// The last durable seq.
+    pub(crate) head: Seq,
+}
+
+/// How to go on after a connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// Apply what comes after this seq.
+    After(Seq),
+    /// Write the ledger first.
+    Ledger(Restore),
+    /// Redis has counted up to here, which our journal never reached: number above it.
+    Outrun(Seq),
+}
+
+/// Decides how to go on from the cursor found in Redis.
+///
+/// - Absent, nothing confirmed yet and all of history there: the ordinary first start, sent one by one.
+/// - Absent otherwise (flushed, replaced by an empty one, or the sink was added later): the ledger.
+/// - Ahead of our head: our state directory is an older copy.
+/// - Behind what it had confirmed: replayed from history, or from the ledger if history does not reach back.
+/// - Else it is what we believe, or ahead because an answer was lost: go on from it.
+pub(crate) fn start_of(found: Option<Seq>, horizon: Horizon) -> Start {
+    let Horizon { ours, oldest, head } = horizon;
+    match found {
+        None if ours == 0 && oldest <= 1 => Start::After(0),
+        None => Start::Ledger(Restore::Add),
+        Some(found) if found > head => Start::Outrun(found),
+        Some(found) if found < ours && oldest > found + 1 => Start::Ledger(Restore::Raise),
+        Some(found) => Start::After(found),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Board, Counter, MessageId, Timestamp};
+
+    #[track_caller]
+    fn check(found: Option<Seq>, ours: Seq, oldest: Seq, head: Seq, expected: Start) {
+        assert_eq!(start_of(found, Horizon { ours, oldest, head }), expected);
+    }
+
+    #[test]
+    fn starts_where_it_must() {
+        check(None, 0, 1, 0, Start::After(0));
+        check(None, 0, 1, 50, Start::After(0));
+        check(None, 0, 7, 50, Start::Ledger(Restore::Add));
+        check(None, 9, 1, 50, Start::Ledger(Restore::Add));
+        check(Some(9), 9, 1, 50, Start::After(9));
+        check(Some(12), 9, 1, 50, Start::After(12));
+        check(Some(50), 50, 51, 50, Start::After(50));
+        check(Some(4), 9, 5, 50, Start::After(4));
+        check(Some(4), 9, 6, 50, Start::Ledger(Restore::Raise));
+        check(Some(51), 9, 1, 50, Start::Outrun(51));
+        check(Some(1), 0, 1, 0, Start::Outrun(1));
+    }
+
+    fn text(op: &Op) -> String {
+        serde_json::to_string(op).unwrap()
+    }
+
+    #[test]
+    fn spells_changes() {
+        let namespace = || "TOTAL".to_owned();
+        let count = Change::Count { namespace: namespace(), counter: Counter::Events, by: i64::MAX };
+        assert_eq!(text(&Op::of(&count)), r#"["c","TOTAL","events","9223372036854775807"]"#);
+        let score = Change::Score {
+            namespace: namespace(),
+            board: Board::UserCpuusage,
+            member: "b-7\"".to_owned(),
+            by: 12.5,
+        };
+        assert_eq!(text(&Op::of(&score)), r#"["s","TOTAL","PER_USER/cpuusage","b-7\"","12.5"]"#);
+        let burst = Change::Burst {
+            namespace: namespace(),
+            jobid: "a_b".to_owned(),
+            events: 100,
+            id: MessageId([1; 32]),
+            at: Timestamp { seconds: 5, nanoseconds: 6_000_000 },
+        };
+        let expected = format!(r#"["b","TOTAL","a-b_100_{}","5006"]"#, "01".repeat(32));
+        assert_eq!(text(&Op::of(&burst)), expected);
+    }
+
+    #[test]
+    fn spells_the_ledger() {
+        let mut totals = Totals::default();
+        totals.apply(&Change::Count { namespace: "ATLAS".to_owned(), counter: Counter::Events, by: 3 });
+        totals.apply(&Change::User { namespace: "ATLAS".to_owned(), user: "u".to_owned() });
+        let spell = |how: Restore| how.ops_of(&totals).iter().map(text).collect::<Vec<_>>();
+        assert_eq!(spell(Restore::Add), [r#"["c","ATLAS","events","3"]"#, r#"["k","ATLAS","u"]"#]);
+        assert_eq!(spell(Restore::Raise), [r#"["C","ATLAS","events","3"]"#, r#"["k","ATLAS","u"]"#]);
+        assert_eq!(namespaces_of(&totals).collect::<Vec<_>>(), ["ATLAS", "TOTAL"]);
+    }
+}

@@ -1,0 +1,36 @@
+//! Hands every durable handover to every sink, each at its own pace.
+//!
+//! In reading order: [`start`] makes one *courier* (`courier.rs`) a sink. A courier reads the [`Journal`] in order,
+//! lets its sink deliver a batch, tells the journal how far the sink has confirmed, and after a failure waits
+//! (`retry.rs`) and connects anew. The sinks are `events.rs` (JSON lines), `statistics.rs` (Redis) and `queue.rs`
+//! (RabbitMQ); what they say is decided in the pure `message.rs` and `figures.rs`.
+//!
+//! Invariants:
+//! - Nothing is sent that is not durable in the journal, and nothing is confirmed that the sink has not confirmed.
+//! - A sink that is down stops no other; memory is bounded by one batch a sink.
+//! - No reason, log line or `Debug` output holds a password.
+//! - The room imports only `model` and `event`. It neither knows the store nor the mount.
+
+mod clock;
+mod courier;
+mod error;
+mod events;
+mod figures;
+mod journal;
+mod mask;
+mod message;
+mod progress;
+mod queue;
+mod retry;
+mod settings;
+mod start;
+mod statistics;
+mod trust;
+
+pub use error::{DispatchError, SinkError};
+pub use journal::{Journal, JournalError, SinkName};
+pub use mask::{masked_url, scrub};
+pub use message::{Body, SCHEMA, absolute_path, json_of, path_text};
+pub use progress::{Left, SinkReport, SinkState};
+pub use settings::{EventsTarget, Mode, QueueSettings, RedisSettings, SettingsError, Sinks};
+pub use start::{Couriers, start};

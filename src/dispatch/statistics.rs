@@ -1,0 +1,283 @@
+//! The statistics in Redis: every change counted once, whatever breaks.
+//!
+//! A batch and the agent's cursor change in one script, which runs only if the cursor is where we believe it is. So
+//! a repeat whose first answer was lost changes nothing, and a Redis that was flushed or rolled back under a living
+//! connection is noticed by the next batch or within a second when idle. The connection is our own to rebuild: one
+//! that reconnects by itself would hide that the server may have been replaced.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, RedisError, Script, TlsCertificates};
+use tokio::time::{Instant, timeout};
+
+use crate::dispatch::courier::{Delivery, Sink};
+use crate::dispatch::figures::{Horizon, Op, Restore, Start, namespaces_of, ops_of, start_of};
+use crate::dispatch::journal::Desk;
+use crate::dispatch::progress::Pulse;
+use crate::dispatch::{Mode, RedisSettings, SinkError, SinkName, clock, scrub, trust};
+use crate::event::{Event, Reporter};
+use crate::model::{Handover, Seq};
+
+/// How many handovers one script applies.
+const BATCH: usize = 256;
+
+/// How long writing the whole ledger may take: Redis does some 500,000 changes a second.
+const LEDGER_PATIENCE: Duration = Duration::from_secs(120);
+
+/// The rate's refresh takes at most one part in this many of Redis's time.
+const RATE_SHARE: u32 = 20;
+
+const PERMISSIONS: &str =
+    "give the Redis user all commands that the statistics need (see ACL LOG), on a Redis of 6.2 or later";
+
+/// The sink.
+pub(crate) struct Statistics {
+    settings: RedisSettings,
+    mode: Mode,
+    reporter: Reporter,
+    scripts: Scripts,
+    session: Option<Session>,
+    namespaces: BTreeSet<String>,
+}
+
+struct Scripts {
+    apply: Script,
+    rate: Script,
+    probe: Script,
+}
+
+/// One connection and what we believe of the server behind it.
+struct Session {
+    connection: MultiplexedConnection,
+    cursor_key: String,
+    /// The cursor as it is stored; `None` while absent.
+    cursor: Option<Seq>,
+    /// When the rate may be refreshed next.
+    rate_due: Instant,
+    /// Whether something was applied since the last refresh.
+    stale: bool,
+}
+
+impl Statistics {
+    pub(crate) fn new(settings: RedisSettings, mode: Mode, reporter: Reporter) -> Self {
+        let scripts = Scripts {
+            apply: Script::new(include_str!("apply.lua")),
+            rate: Script::new(include_str!("rate.lua")),
+            probe: Script::new(include_str!("probe.lua")),
+        };
+        Self { settings, mode, reporter, scripts, session: None, namespaces: BTreeSet::new() }
+    }
+
+    async fn open(&self, agent: &str) -> Result<Session, SinkError> {
+        let client = self.client()?;
+        // Time-outs are set around each call, since a restore may take longer than a batch.
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        let mut connection = self.within(self.settings.timeout, connecting).await?;
+        let cursor_key = format!("{}CURSOR/{agent}", self.settings.prefix);
+        let mut probe = self.scripts.probe.prepare_invoke();
+        probe.key(&cursor_key);
+        let probing = probe.invoke_async::<Option<Seq>>(&mut connection);
+        let cursor = self.within(self.settings.timeout, probing).await.map_err(probe_refused)?;
+        Ok(Session { connection, cursor_key, cursor, rate_due: Instant::now(), stale: true })
+    }
+
+    fn client(&self) -> Result<Client, SinkError> {
+        let url = self.settings.url.as_str();
+        let client = match &self.settings.ca_file {
+            None => Client::open(url),
+            Some(path) => {
+                let authorities = trust::read_authorities(path)? + "\n" + &trust::system_authorities();
+                let root_cert = Some(authorities.into_bytes());
+                Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert })
+            }
+        };
+        client.map_err(|error| self.explain(&error))
+    }
+
+    /// Brings Redis and the journal together after a connect; gives the seq to go on after.
+    async fn reconcile(&mut self, session: &mut Session, desk: &Desk, ours: Seq) -> Result<Seq, SinkError> {
+        let (oldest, head) = (desk.oldest().await?, desk.head().await?);
+        match start_of(session.cursor, Horizon { ours, oldest, head }) {
+            Start::After(found) => {
+                if found < ours {
+                    self.reporter.emit(&Event::StatisticsReplayed { from: found, to: ours });
+                }
+                Ok(found)
+            }
+            Start::Outrun(floor) => {
+                desk.outrun(floor).await?;
+                self.reporter.emit(&Event::JournalBehind { floor });
+                Ok(floor)
+            }
+            Start::Ledger(how) => self.restore(session, desk, how).await,
+        }
+    }
+
+    /// Writes the ledger and, in the same step, the cursor that it includes: nothing of it is sent again.
+    async fn restore(&self, session: &mut Session, desk: &Desk, how: Restore) -> Result<Seq, SinkError> {
+        let (upto, totals) = desk.totals().await?;
+        let ops = how.ops_of(&totals);
+        self.apply(session, &ops, upto, LEDGER_PATIENCE).await?;
+        self.reporter.emit(&Event::StatisticsRestored { upto, how: how.as_str() });
+        Ok(upto)
+    }
+
+    /// Applies `ops` and moves the cursor to `upto`, at once or not at all.
+    async fn apply(
+        &self,
+        session: &mut Session,
+        ops: &[Op],
+        upto: Seq,
+        patience: Duration,
+    ) -> Result<(), SinkError> {
+        let payload = serde_json::to_string(ops).expect("strings always serialize");
+        let mut call = self.scripts.apply.prepare_invoke();
+        call.key(&session.cursor_key).arg(cursor_text(session.cursor)).arg(upto);
+        call.arg(&self.settings.prefix).arg(payload);
+        let running = call.invoke_async::<(String, redis::Value, String)>(&mut session.connection);
+        let (verdict, number, reason) = self.within(patience, running).await?;
+        if verdict != "ok" {
+            return Err(moved());
+        }
+        session.cursor = Some(upto);
+        session.stale = true;
+        if let redis::Value::Int(refused @ 1..) = number {
+            let (changes, reason) = (refused.unsigned_abs(), reason);
+            self.reporter.emit(&Event::StatisticsRejected { changes, reason });
+        }
+        Ok(())
+    }
+
+    /// Refreshes `event_rate`, and notices a server that was replaced under us.
+    async fn refresh(&self, session: &mut Session) -> Result<(), SinkError> {
+        let began = Instant::now();
+        let mut call = self.scripts.rate.prepare_invoke();
+        call.key(&session.cursor_key).arg(cursor_text(session.cursor)).arg(&self.settings.prefix);
+        call.arg(clock::now().as_millis());
+        for namespace in &self.namespaces {
+            call.arg(namespace);
+        }
+        let running = call.invoke_async::<Vec<String>>(&mut session.connection);
+        let verdict = self.within(self.settings.timeout, running).await?;
+        if verdict.first().map(String::as_str) != Some("ok") {
+            return Err(moved());
+        }
+        session.stale = false;
+        session.rate_due = Instant::now() + began.elapsed() * RATE_SHARE;
+        Ok(())
+    }
+
+    async fn within<T>(
+        &self,
+        patience: Duration,
+        call: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, SinkError> {
+        match timeout(patience, call).await {
+            Ok(answer) => answer.map_err(|error| self.explain(&error)),
+            Err(_) => Err(SinkError::Unreachable(format!(
+                "Redis did not answer within {}",
+                humantime::format_duration(patience)
+            ))),
+        }
+    }
+
+    fn explain(&self, error: &RedisError) -> SinkError {
+        let reason = scrub(&error.to_string(), &self.settings.url);
+        explain(error.code(), error.kind(), reason)
+    }
+}
+
+impl Sink for Statistics {
+    const NAME: SinkName = SinkName::Redis;
+
+    async fn connect(&mut self, desk: &Desk, position: Seq) -> Result<Seq, SinkError> {
+        trust::install_provider();
+        let mut session = self.open(&desk.agent_id()).await?;
+        self.namespaces.extend(namespaces_of(&desk.totals().await?.1));
+        let start = self.reconcile(&mut session, desk, position).await?;
+        self.session = Some(session);
+        Ok(start)
+    }
+
+    fn appetite(&self) -> usize {
+        BATCH
+    }
+
+    async fn deliver(&mut self, batch: &[Handover], _pulse: &Pulse) -> Delivery {
+        let (Some(mut session), Some(last)) = (self.session.take(), batch.last()) else {
+            return Delivery { error: Some(moved()), ..Delivery::default() };
+        };
+        let ops = ops_of(batch);
+        let outcome = self.apply(&mut session, &ops, last.seq, self.settings.timeout).await;
+        self.session = Some(session);
+        match outcome {
+            Ok(()) => {
+                let known = |op: &&Op| !self.namespaces.contains(op.namespace());
+                let new: Vec<_> = ops.iter().filter(known).map(|op| op.namespace().to_owned()).collect();
+                self.namespaces.extend(new);
+                Delivery { upto: Some(last.seq), ..Delivery::default() }
+            }
+            Err(error) => Delivery { error: Some(error), ..Delivery::default() },
+        }
+    }
+
+    async fn tick(&mut self) -> Result<(), SinkError> {
+        let Some(mut session) = self.session.take() else { return Err(moved()) };
+        let wanted = match self.mode {
+            Mode::Agent => session.rate_due <= Instant::now(),
+            // Refreshed once, on leaving.
+            Mode::Once => false,
+        };
+        let outcome = if wanted { self.refresh(&mut session).await } else { Ok(()) };
+        self.session = Some(session);
+        outcome
+    }
+
+    async fn close(&mut self) {
+        if let (Some(mut session), Mode::Once) = (self.session.take(), self.mode)
+            && session.stale
+        {
+            // A rate that cannot be refreshed now is refreshed by the next run.
+            let _ = self.refresh(&mut session).await;
+        }
+    }
+}
+
+fn cursor_text(cursor: Option<Seq>) -> String {
+    cursor.map(|seq| seq.to_string()).unwrap_or_default()
+}
+
+fn moved() -> SinkError {
+    SinkError::Busy("the cursor in Redis is not where it was left; comparing anew".to_owned())
+}
+
+/// A plain error of the probe can only mean that a command is not allowed or not known: its key is our own.
+fn probe_refused(error: SinkError) -> SinkError {
+    match error {
+        SinkError::Rejected(reason) => SinkError::Refused { reason, remedy: PERMISSIONS },
+        other => other,
+    }
+}
+
+/// Sorts what Redis says by who can mend it.
+fn explain(code: Option<&str>, kind: redis::ErrorKind, reason: String) -> SinkError {
+    let remedy = match code {
+        Some("LOADING" | "BUSY" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN") => {
+            return SinkError::Busy(reason);
+        }
+        Some("WRONGPASS" | "NOAUTH") => "check user and password in the Redis URL",
+        Some("NOPERM") => PERMISSIONS,
+        Some("ERR") => return SinkError::Rejected(reason),
+        Some("READONLY") => "this server is a replica: point the Redis URL to the primary",
+        Some("OOM") => "Redis is at its maxmemory: raise it or free keys",
+        Some("MISCONF") => "Redis cannot save to its disk: make space or see its log",
+        Some("MOVED" | "ASK" | "CROSSSLOT") => "this is a cluster node: use a single Redis",
+        _ if kind == redis::ErrorKind::AuthenticationFailed => "check user and password in the Redis URL",
+        _ if kind == redis::ErrorKind::InvalidClientConfig => "correct the Redis URL",
+        _ => return SinkError::Unreachable(reason),
+    };
+    SinkError::Refused { reason, remedy }
+}

@@ -1,0 +1,12 @@
+//! What the agent knows, told to people and programs: tables and JSON. Pure: it formats what it is given.
+
+mod report;
+mod statistics;
+mod summary;
+
+pub use report::{
+    IndexLine, IndexSize, MAX_LISTED, RefusedMessage, Report, RootReport, SinkLine, WaitingFile,
+};
+pub use report::{render, render_list, render_size};
+pub use statistics::{Statistics, render_statistics};
+pub use summary::Summary;
