@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::table::Children;
-use crate::model::RelPath;
+use crate::model::{RelPath, Timestamp};
 use crate::mount::{Coverage, Entry, EntryKind, Listing};
 use crate::rules::{FileRules, Judgement};
 use crate::store::{Content, DirId, Known, KnownFile};
@@ -20,6 +20,8 @@ pub(super) struct View<'a> {
     pub waiting: &'a HashMap<Vec<u8>, u64>,
     /// Which names count.
     pub rules: &'a FileRules,
+    /// Files gone since before this wall time are forgotten.
+    pub(super) forget_before: Timestamp,
     /// Whether known files are looked at too: the audit for files rewritten in place.
     pub every_file: bool,
 }
@@ -48,6 +50,8 @@ pub(super) struct Diff {
     pub directories: Vec<Box<[u8]>>,
     /// Known files that are not there any more.
     pub gone_files: Vec<KnownFile>,
+    /// Known files that have been gone for long.
+    pub(super) forgotten_files: Vec<KnownFile>,
     /// Waiting files that are not there any more.
     pub gone_waiting: Vec<Vec<u8>>,
     /// Known sub-directories that are not there any more.
@@ -102,6 +106,11 @@ impl Diff {
             known.file.gone_since.is_none() && !present.contains(known.file.name.as_slice())
         };
         self.gone_files.extend(view.known.values().filter(is_gone).cloned());
+        let is_forgotten = |known: &&KnownFile| {
+            let long_gone = known.file.gone_since.is_some_and(|since| since < view.forget_before);
+            long_gone && !present.contains(known.file.name.as_slice())
+        };
+        self.forgotten_files.extend(view.known.values().filter(is_forgotten).cloned());
         let gone = view.waiting.keys().filter(|name| !present.contains(name.as_slice())).cloned();
         self.gone_waiting.extend(gone);
         let gone = view.children.iter().filter(|(name, _)| !present.contains(&***name)).map(|(_, id)| *id);
@@ -152,7 +161,7 @@ mod tests {
         (name.into(), KnownFile { run: 0, file })
     }
 
-    /// Knows `seen.tgz` (1), `gone.tgz` (2, gone), the directory `sub`, and waits for `slow.tgz` (3).
+    /// Forgets what is gone since time 0 if `every_file`. Knows `seen.tgz` (1), `gone.tgz` (2, gone), the directory `sub`, and waits for `slow.tgz` (3).
     fn compare(entries: &[Entry], complete: bool, every_file: bool) -> (Vec<String>, Diff) {
         let known = Known::from([known("seen.tgz", 1, false), known("gone.tgz", 2, true)]);
         let children = Children::from([(b"sub".as_slice().into(), DirId(9))]);
@@ -165,6 +174,7 @@ mod tests {
             children: &children,
             waiting: &HashMap::from([(b"slow.tgz".to_vec(), 3)]),
             rules: &FileRules::default(),
+            forget_before: Timestamp { seconds: i64::from(!complete || every_file), nanoseconds: 0 },
             every_file,
         };
         let diff = diff(&Listing { entries: entries.to_vec(), coverage }, &view);
@@ -198,6 +208,8 @@ mod tests {
         assert_eq!(diff.gone_directories, [DirId(9)]);
         assert_eq!(diff.gone_waiting, [b"slow.tgz".to_vec()]);
         assert_eq!(compare(&[], false, false).1, Diff::default());
+        assert_eq!(diff.forgotten_files.len(), 0);
+        assert_eq!(compare(&[], true, true).1.forgotten_files.len(), 1, "gone since before the limit");
     }
 
     #[test]

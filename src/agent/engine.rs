@@ -52,6 +52,8 @@ pub(super) struct Settings {
     pub audit_stat: bool,
     /// Whether what first contact shows is taken as seen.
     pub baseline: bool,
+    /// How long what is gone is remembered.
+    pub(super) history: Duration,
     /// Whether a moved file is sent again.
     pub send_moved: bool,
     /// Which names count.
@@ -182,12 +184,9 @@ impl Engine {
         match outcome {
             Outcome::Opened(root, opened) => {
                 self.absorb_opened(root, opened, now);
-                Ok(())
+                self.forget_gone_directories(now)
             }
-            Outcome::Checked(root, checked) => {
-                self.absorb_checked(root, checked, now);
-                Ok(())
-            }
+            Outcome::Checked(root, checked) => self.absorb_checked(root, checked, now),
             Outcome::Looked(dir, looked) => self.absorb_looked(dir, looked, now),
             Outcome::Examined(task, examined) => self.absorb_examined(*task, examined, now),
         }

@@ -129,7 +129,7 @@ impl Engine {
         }
         let racy = self.note_stamp(dir, stamp, began, server_time);
         let known = self.store.known(dir)?;
-        let found = self.compare(dir, listing, &known);
+        let found = self.compare(dir, listing, &known, now);
         let not_before = self.table.get(dir).and_then(|directory| directory.looked_at);
         let mut pass = Pass {
             stamp,
@@ -170,7 +170,7 @@ impl Engine {
         !aged && at_look.is_racy(&stamp)
     }
 
-    fn compare(&self, dir: DirId, listing: &Listing, known: &Known) -> Diff {
+    fn compare(&self, dir: DirId, listing: &Listing, known: &Known, now: Now) -> Diff {
         let audit = self.table.get(dir).is_some_and(|directory| directory.audit);
         let first = (dir, Vec::new());
         let waiting = self.waiting.range(first..).take_while(|((of, _), _)| *of == dir);
@@ -183,6 +183,7 @@ impl Engine {
                 children: self.table.children(dir),
                 waiting: &waiting,
                 rules: &self.settings.rules,
+                forget_before: now.wall.minus(self.settings.history),
                 every_file: audit && self.settings.audit_stat,
             },
         )
@@ -207,6 +208,9 @@ impl Engine {
         for known in &found.gone_files {
             let file = SeenFile { gone_since: Some(now.wall), ..known.file.clone() };
             self.touch(dir, now).put_seen(root, dir, Some(known.run), file);
+        }
+        for known in &found.forgotten_files {
+            self.touch(dir, now).forget_seen(root, dir, known.clone());
         }
         for child in &found.gone_directories {
             self.take_gone_directory(*child, now);

@@ -138,11 +138,17 @@ impl Engine {
         }
     }
 
-    pub(super) fn absorb_checked(&mut self, number: usize, checked: Result<bool, MountError>, now: Now) {
+    pub(super) fn absorb_checked(
+        &mut self,
+        number: usize,
+        checked: Result<bool, MountError>,
+        now: Now,
+    ) -> Result<(), StoreError> {
         self.called(number, now);
         match checked {
             Ok(true) => {
                 self.check_budget();
+                self.forget_gone_directories(now)?;
                 self.end_first_walks(now);
                 self.begin_audit_if_due(number, now);
             }
@@ -151,6 +157,27 @@ impl Engine {
             }
             Err(error) => self.lose(number, error.to_string()),
         }
+        Ok(())
+    }
+
+    /// Forgets directories that have been gone for long, a few at a time and children first.
+    pub(super) fn forget_gone_directories(&mut self, now: Now) -> Result<(), StoreError> {
+        /// At once, so that the engine is not kept from its work.
+        const AT_ONCE: usize = 100;
+        let before = now.wall.minus(self.settings.history);
+        let is_long_gone = |(id, row): &(DirId, &Directory)| {
+            row.gone_since.is_some_and(|since| since < before) && self.table.children(*id).is_empty()
+        };
+        let gone: Vec<_> = self.table.iter().filter(is_long_gone).map(|(id, _)| id).take(AT_ONCE).collect();
+        for dir in gone {
+            let root = self.root_of(dir);
+            for known in self.store.known(dir)?.into_values() {
+                self.touch(dir, now).forget_seen(root, dir, known);
+            }
+            self.touch(dir, now).forget_dir(dir);
+            self.table.remove(dir);
+        }
+        Ok(())
     }
 
     fn called(&mut self, number: usize, now: Now) {

@@ -20,7 +20,7 @@ use crate::config::{Config, Mode};
 use crate::dispatch::{self, Couriers, DispatchError, Journal, Left, SettingsError, SinkName, SinkState};
 use crate::event::{Event, Reporter};
 use crate::intake::RedactionError;
-use crate::model::{Seq, Timestamp};
+use crate::model::Seq;
 use crate::mount::RpcCounts;
 use crate::status::{Statistics, Summary};
 use crate::store::{Store, StoreError};
@@ -267,15 +267,17 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Drops old history, on another thread and in pieces.
     fn retire(&self) -> Result<(), AgentError> {
         let confirmed = attached(&settings::sinks(self.config))
             .into_iter()
             .map(|sink| Ok(self.store.cursor(sink.as_str())?.map_or(0, |cursor| cursor.confirmed)))
             .collect::<Result<Vec<Seq>, StoreError>>()?;
-        let wall = self.clock.now().wall;
-        let seconds = i64::try_from(self.config.history.as_secs()).unwrap_or(i64::MAX);
-        let before = Timestamp { seconds: wall.seconds.saturating_sub(seconds), ..wall };
-        self.store.retire(before, confirmed.into_iter().min().unwrap_or(0))?;
+        let before = self.clock.now().wall.minus(self.config.history);
+        let (store, behind) = (Arc::clone(&self.store), confirmed.into_iter().min().unwrap_or(0));
+        tokio::task::spawn_blocking(
+            move || while matches!(store.retire(before, behind), Ok(count) if count > 0) {},
+        );
         Ok(())
     }
 

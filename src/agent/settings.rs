@@ -29,6 +29,7 @@ pub(super) fn engine(config: &Config) -> Settings {
         audit: config.audit,
         audit_stat: config.audit_stat,
         baseline: config.baseline,
+        history: config.history,
         send_moved: config.moved == config::Moved::Send,
         rules: config.rules.clone(),
         accept_mount: config.accept_mount,

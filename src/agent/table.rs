@@ -115,6 +115,15 @@ impl Table {
         self.rows.insert(id, directory);
     }
 
+    /// Removes a directory that has no sub-directories.
+    pub(super) fn remove(&mut self, id: DirId) {
+        let Some(row) = self.rows.remove(&id) else { return };
+        if let Some(siblings) = row.parent.and_then(|parent| self.children.get_mut(&parent)) {
+            siblings.remove(&row.name);
+        }
+        self.children.remove(&id);
+    }
+
     /// A directory.
     #[must_use]
     pub(super) fn get(&self, id: DirId) -> Option<&Directory> {

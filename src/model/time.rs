@@ -59,6 +59,13 @@ impl Timestamp {
         }
     }
 
+    /// `self` moved earlier by `duration`, to the second.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        Self { seconds: self.seconds.saturating_sub(seconds), ..self }
+    }
+
     fn as_nanos(self) -> i128 {
         i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanoseconds)
     }

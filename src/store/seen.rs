@@ -139,11 +139,32 @@ impl RunEditor {
         edited.append(db, dir, file)
     }
 
+    /// Takes `name` out of `run` of `dir`.
+    pub(super) fn remove(
+        &mut self,
+        db: &sled::Db,
+        dir: DirId,
+        run: u32,
+        name: &[u8],
+    ) -> Result<(), StoreError> {
+        let edited = self.directories.entry(dir).or_default();
+        edited.load(db, dir, run)?;
+        if let Some(files) = edited.runs.get_mut(&run) {
+            files.retain(|file| file.name != name);
+        }
+        Ok(())
+    }
+
     /// Adds the changed rows to `batch`.
     pub(super) fn write(&self, batch: &mut sled::Batch) {
         for (dir, edited) in &self.directories {
             for (run, files) in &edited.runs {
-                batch.insert(keys::run(*dir, *run), codec::encode(&StoredRun::V1(files.clone())));
+                let key = keys::run(*dir, *run);
+                if files.is_empty() {
+                    batch.remove(key);
+                } else {
+                    batch.insert(key, codec::encode(&StoredRun::V1(files.clone())));
+                }
             }
         }
     }
@@ -227,24 +248,43 @@ impl BlockEditor {
         let Content::Hashed(content) = file.content else {
             return Ok(());
         };
-        let number = file.stamp.fileid / RUN_FILES as u64;
-        let block = match self.blocks.entry((root, number)) {
-            Entry::Occupied(block) => block.into_mut(),
-            Entry::Vacant(empty) => {
-                let stored =
-                    db.get(keys::fileids(root, number))?.map(|value| decode_block(&value)).transpose()?;
-                empty.insert(stored.unwrap_or_default())
-            }
-        };
+        let block = self.load(db, root, &file.stamp)?;
         let slot = slot_of(&file.stamp);
         block.retain(|(known, _)| *known != slot);
         block.push((slot, fingerprint(&file.stamp, &content)));
         Ok(())
     }
 
+    /// Forgets the fingerprint of a file that is forgotten, unless its number went to another one since.
+    pub(super) fn remove(&mut self, db: &sled::Db, root: RootId, file: &SeenFile) -> Result<(), StoreError> {
+        let Content::Hashed(content) = file.content else {
+            return Ok(());
+        };
+        let entry = (slot_of(&file.stamp), fingerprint(&file.stamp, &content));
+        self.load(db, root, &file.stamp)?.retain(|known| *known != entry);
+        Ok(())
+    }
+
+    fn load(&mut self, db: &sled::Db, root: RootId, stamp: &Stamp) -> Result<&mut Block, StoreError> {
+        let number = stamp.fileid / RUN_FILES as u64;
+        Ok(match self.blocks.entry((root, number)) {
+            Entry::Occupied(block) => block.into_mut(),
+            Entry::Vacant(empty) => {
+                let stored =
+                    db.get(keys::fileids(root, number))?.map(|value| decode_block(&value)).transpose()?;
+                empty.insert(stored.unwrap_or_default())
+            }
+        })
+    }
+
     pub(super) fn write(&self, batch: &mut sled::Batch) {
         for ((root, number), block) in &self.blocks {
-            batch.insert(keys::fileids(*root, *number), codec::encode(&StoredBlock::V1(block.clone())));
+            let key = keys::fileids(*root, *number);
+            if block.is_empty() {
+                batch.remove(key);
+            } else {
+                batch.insert(key, codec::encode(&StoredBlock::V1(block.clone())));
+            }
         }
     }
 }

@@ -136,16 +136,27 @@ fn retires_only_old_and_confirmed_rows() {
     assert_eq!((store.oldest().unwrap(), store.head()), (6, 5), "numbers are not used again");
 }
 
-/// One step of a history: put name `name` with content `hash` into directory `dir`, or open the store again.
+/// One step of a history: put name `name` with content `hash` into directory `dir`, forget it, or open the store again.
 #[derive(Debug, Clone)]
 enum Step {
     Put { dir: u64, name: u16, hash: u8 },
+    Forget { dir: u64, name: u16 },
     Reopen,
+}
+
+/// Names long enough that a run of them is as large as a row may be.
+fn long_name(number: u16) -> Vec<u8> {
+    format!("{number:-^90}").into_bytes()
+}
+
+fn find(store: &Store, dir: u64, name: u16) -> Option<KnownFile> {
+    store.known(DirId(dir)).unwrap().remove(&long_name(name))
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let put = (1..3_u64, 0..200_u16, any::<u8>()).prop_map(|(dir, name, hash)| Step::Put { dir, name, hash });
-    prop::collection::vec(prop_oneof![60 => put, 1 => Just(Step::Reopen)], 1..300)
+    let forget = (1..3_u64, 0..200_u16).prop_map(|(dir, name)| Step::Forget { dir, name });
+    prop::collection::vec(prop_oneof![60 => put, 30 => forget, 1 => Just(Step::Reopen)], 1..400)
 }
 
 proptest! {
@@ -160,12 +171,21 @@ proptest! {
             match step {
                 Step::Put { dir, name, hash } => {
                     let open = store.as_ref().unwrap();
-                    let bytes = format!("{name:-^90}").into_bytes();
-                    let run = open.known(DirId(dir)).unwrap().get(&bytes).map(|known| known.run);
+                    let run = find(open, dir, name).map(|known| known.run);
                     let mut transaction = Transaction::default();
-                    transaction.put_seen(ROOT, DirId(dir), run, seen(&bytes, u64::from(name), hash));
+                    let file = seen(&long_name(name), u64::from(name), hash);
+                    transaction.put_seen(ROOT, DirId(dir), run, file);
                     open.commit(transaction).unwrap();
                     model.insert((dir, name), hash);
+                }
+                Step::Forget { dir, name } => {
+                    let open = store.as_ref().unwrap();
+                    if let Some(known) = find(open, dir, name) {
+                        let mut transaction = Transaction::default();
+                        transaction.forget_seen(ROOT, DirId(dir), known);
+                        open.commit(transaction).unwrap();
+                    }
+                    model.remove(&(dir, name));
                 }
                 Step::Reopen => {
                     drop(store.take());

@@ -4,8 +4,8 @@ use crate::model::{Handover, Timestamp, changes_of};
 
 use super::seen::{BlockEditor, RunEditor};
 use super::{
-    DirId, DirRow, RootId, RootRow, SeenFile, Store, StoreError, WaitRow, codec, directories, journal, keys,
-    ledger, waiting,
+    DirId, DirRow, KnownFile, RootId, RootRow, SeenFile, Store, StoreError, WaitRow, codec, directories,
+    journal, keys, ledger, waiting,
 };
 
 /// A set of changes that becomes durable as one, or not at all.
@@ -14,6 +14,8 @@ pub struct Transaction {
     roots: Vec<(RootId, RootRow)>,
     directories: Vec<(DirId, DirRow)>,
     seen: Vec<SeenChange>,
+    forgotten: Vec<(RootId, DirId, KnownFile)>,
+    forgotten_directories: Vec<DirId>,
     waiting: Vec<(DirId, Vec<u8>, Option<WaitRow>)>,
     steady: Option<Timestamp>,
 }
@@ -37,7 +39,12 @@ impl Transaction {
     /// How many rows are to change.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.roots.len() + self.directories.len() + self.seen.len() + self.waiting.len()
+        self.roots.len()
+            + self.directories.len()
+            + self.seen.len()
+            + self.forgotten.len()
+            + self.forgotten_directories.len()
+            + self.waiting.len()
     }
 
     /// Notes the steady time, for the next start.
@@ -72,6 +79,16 @@ impl Transaction {
         self.seen.push(SeenChange { root, dir, run, file, handover: Some(Box::new(handover)) });
     }
 
+    /// Forgets a seen file: should it come back, it is news.
+    pub fn forget_seen(&mut self, root: RootId, dir: DirId, known: KnownFile) {
+        self.forgotten.push((root, dir, known));
+    }
+
+    /// Forgets a directory whose files were forgotten.
+    pub fn forget_dir(&mut self, dir: DirId) {
+        self.forgotten_directories.push(dir);
+    }
+
     /// Writes a waiting file.
     pub fn put_waiting(&mut self, dir: DirId, name: Vec<u8>, row: WaitRow) {
         self.waiting.push((dir, name, Some(row)));
@@ -104,9 +121,16 @@ impl Store {
             blocks.put(&self.db, change.root, &change.file)?;
             runs.put(&self.db, change.dir, change.run, change.file)?;
         }
+        for (root, dir, known) in &transaction.forgotten {
+            blocks.remove(&self.db, *root, &known.file)?;
+            runs.remove(&self.db, *dir, known.run, &known.file.name)?;
+        }
         runs.write(&mut batch);
         blocks.write(&mut batch);
         put_rows(&transaction.roots, &transaction.directories, &transaction.waiting, &mut batch);
+        for dir in &transaction.forgotten_directories {
+            batch.remove(keys::directory(*dir));
+        }
         if let Some(steady) = transaction.steady {
             batch.insert(keys::LAST_STEADY, codec::encode(&steady));
         }
