@@ -40,6 +40,8 @@ pub enum Event {
     DirectoryListed {
         /// Which.
         path: RelPath,
+        /// Whether its stamp had moved; else it was racy, or audited.
+        changed: bool,
         /// How many names it holds.
         names: usize,
         /// How many of them need a look.
@@ -195,7 +197,8 @@ impl Event {
             Self::RootLost { .. } => "roots_lost",
             Self::Bound { .. } => "bound_changed",
             Self::DirectoryUnchanged => "directories_unchanged",
-            Self::DirectoryListed { .. } => "directories_listed",
+            Self::DirectoryListed { changed: true, .. } => "directories_changed",
+            Self::DirectoryListed { changed: false, .. } => "directories_confirmed",
             Self::DirectoryFailed { .. } => "directories_failed",
             Self::DirectoryGone { .. } => "directories_gone",
             Self::HandedOver { kind: Kind::Appeared, .. } => "files_appeared",
@@ -263,8 +266,8 @@ impl Event {
 
     fn log_directory(&self) {
         match self {
-            Self::DirectoryListed { path, names, news, gone } => {
-                debug!(%path, names, news, gone, "Listed a directory.");
+            Self::DirectoryListed { path, changed, names, news, gone } => {
+                debug!(%path, changed, names, news, gone, "Listed a directory.");
             }
             Self::DirectoryFailed { path, reason, failures: 1 } => {
                 warn!(%path, reason, "Could not read a directory; it is tried again.");

@@ -127,6 +127,7 @@ impl Engine {
         if self.pending.directories.contains(&dir) {
             self.commit(now)?;
         }
+        let changed = self.table.get(dir).is_some_and(|directory| directory.stamp != Some(stamp));
         let racy = self.note_stamp(dir, stamp, began, server_time);
         let known = self.store.known(dir)?;
         let found = self.compare(dir, listing, &known, now);
@@ -140,7 +141,7 @@ impl Engine {
             todo: Vec::new(),
             under_way: 0,
         };
-        self.report_listing(dir, listing, &found);
+        self.report_listing(dir, listing, &found, changed);
         self.take_gone(dir, &found, now);
         for name in &found.directories {
             self.take_directory(dir, name, not_before, now);
@@ -189,7 +190,7 @@ impl Engine {
         )
     }
 
-    fn report_listing(&self, dir: DirId, listing: &Listing, found: &Diff) {
+    fn report_listing(&self, dir: DirId, listing: &Listing, found: &Diff, changed: bool) {
         let path = self.table.path(dir);
         if let Coverage::Partial(error) = &listing.coverage {
             let event = Event::DirectoryFailed { path: path.clone(), reason: error.to_string(), failures: 1 };
@@ -197,6 +198,7 @@ impl Engine {
         }
         self.reporter.emit(&Event::DirectoryListed {
             path,
+            changed,
             names: listing.entries.len(),
             news: found.news.len(),
             gone: found.gone_files.len(),

@@ -110,8 +110,11 @@ impl Ended {
     pub fn summary(&self, reporter: &Reporter) -> Summary {
         let left = self.left.iter().map(|left| (left.sink.to_string(), left.behind, reason_of(&left.state)));
         Summary {
-            looked: reporter.count("directories_unchanged") + reporter.count("directories_listed"),
-            listed: reporter.count("directories_listed"),
+            looked: ["unchanged", "changed", "confirmed"]
+                .iter()
+                .map(|how| reporter.count(&format!("directories_{how}")))
+                .sum(),
+            changed: reporter.count("directories_changed"),
             failed: reporter.count("directories_failed"),
             rpcs: self.rpcs.as_ref().map(|counts| (counts.total(), counts.writes())),
             appeared: reporter.count("files_appeared"),

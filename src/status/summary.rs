@@ -7,8 +7,8 @@ use std::fmt::Write;
 pub struct Summary {
     /// Directories refreshed.
     pub looked: u64,
-    /// Of these, directories that were listed.
-    pub listed: u64,
+    /// Of these, directories whose stamp had moved.
+    pub changed: u64,
     /// Directories that could not be read.
     pub failed: u64,
     /// RPCs of the mounts, and how many of them change something there; `None` without an NFS mount.
@@ -36,7 +36,7 @@ impl Summary {
     #[must_use]
     pub fn render(&self) -> String {
         let mut text =
-            format!("looked at {}, {} changed", count(self.looked, "directory"), grouped(self.listed));
+            format!("looked at {}, {} changed", count(self.looked, "directory"), grouped(self.changed));
         if self.failed > 0 {
             let _ = write!(text, ", {} unreadable", self.failed);
         }
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(summary.render(), "looked at 1 directory, 0 changed; handed over 0 files\n");
         let summary = Summary {
             looked: 1204,
-            listed: 3,
+            changed: 3,
             failed: 1,
             rpcs: Some((1219, 0)),
             appeared: 5,
