@@ -31,9 +31,6 @@ const SOCKET_THREADS: usize = 2;
 /// How long the runtime is given to let go of what still runs.
 const LET_GO: Duration = Duration::from_secs(1);
 
-/// How long an ending agent lets its sinks take what they are taking.
-const LAST_BATCH: Duration = Duration::from_secs(2);
-
 /// How often old history is dropped.
 const RETIRE_EVERY: Duration = Duration::from_secs(60);
 
@@ -205,8 +202,9 @@ impl<'a> Run<'a> {
     }
 
     async fn supervise(mut self) -> Result<Ended, AgentError> {
-        let engine = self.watch().await?;
-        self.drain().await;
+        let mut signals = Signals::listen()?;
+        let engine = self.watch(&mut signals).await?;
+        self.drain(&mut signals).await;
         self.token.cancel();
         while let Some((sink, ended)) = self.couriers.ended().await {
             self.courier_ended(sink, ended)?;
@@ -215,12 +213,7 @@ impl<'a> Run<'a> {
     }
 
     /// Waits for the engine to end; passes on signals, feeds the watchdog, drops old history.
-    async fn watch(&mut self) -> Result<Engine, AgentError> {
-        let (mut terminate, mut interrupt, mut hang_up) = (
-            listen_for(SignalKind::terminate())?,
-            listen_for(SignalKind::interrupt())?,
-            listen_for(SignalKind::hangup())?,
-        );
+    async fn watch(&mut self, signals: &mut Signals) -> Result<Engine, AgentError> {
         let mut feed = tokio::time::interval(FEED_EVERY);
         let mut retire = tokio::time::interval(RETIRE_EVERY);
         let mut beats = 0;
@@ -230,9 +223,10 @@ impl<'a> Run<'a> {
                 ended = &mut self.engine => {
                     return Ok(ended.map_err(|_| AgentError::Panicked("engine"))??);
                 }
-                _ = terminate.recv() => self.stop(),
-                _ = interrupt.recv() => self.stop(),
-                _ = hang_up.recv() => self.couriers.reopen(),
+                order = signals.next() => match order {
+                    Order::End => self.stop(),
+                    Order::Reopen => self.couriers.reopen(),
+                },
                 Some((sink, ended)) = self.couriers.ended() => self.courier_ended(sink, ended)?,
                 _ = feed.tick() => feed_watchdog(&self.handle, &mut beats),
                 _ = retire.tick() => self.retire()?,
@@ -250,7 +244,7 @@ impl<'a> Run<'a> {
         match ended {
             Err(error) if sink == SinkName::Events && error.is_end_of_output() => {
                 self.unread = true;
-                if attached(&settings::sinks(self.config)) == [SinkName::Events] {
+                if self.has_only_events() {
                     self.handle.stop();
                 }
                 Ok(())
@@ -259,15 +253,19 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// In one-shot mode the sinks get everything, unless one makes no progress; an agent that is told to end goes.
-    async fn drain(&self) {
-        let patience = match self.config.mode {
-            Mode::Once => self.config.drain,
-            Mode::Agent => LAST_BATCH,
-        };
-        if !self.unread {
-            self.couriers.drained(self.store.head(), patience).await;
+    /// In one-shot mode the sinks get everything, unless one makes no progress or the run is told to end.
+    async fn drain(&self, signals: &mut Signals) {
+        if self.config.mode == Mode::Agent || (self.unread && self.has_only_events()) {
+            return;
         }
+        tokio::select! {
+            _ = self.couriers.drained(self.store.head(), self.config.drain) => {}
+            () = signals.end() => {}
+        }
+    }
+
+    fn has_only_events(&self) -> bool {
+        attached(&settings::sinks(self.config)) == [SinkName::Events]
     }
 
     /// Drops old history, on another thread and in pieces.
@@ -289,7 +287,8 @@ impl<'a> Run<'a> {
         let left = self.couriers.reports().into_iter().filter_map(|reader| {
             let report = reader.borrow().clone();
             let behind = head.saturating_sub(report.confirmed);
-            (behind > 0).then_some(Left { sink: report.sink, behind, state: report.state })
+            let is_ended = matches!(report.state, SinkState::Ended { .. });
+            (behind > 0 && !is_ended).then_some(Left { sink: report.sink, behind, state: report.state })
         });
         let lost = engine.lost_roots();
         Ended {
@@ -346,8 +345,45 @@ fn start_thread(service: Service) -> Result<oneshot::Receiver<Result<Engine, Ser
     Ok(ended)
 }
 
-fn listen_for(kind: SignalKind) -> Result<Signal, AgentError> {
-    signal(kind).map_err(|source| AgentError::System { action: "listen for signals", source })
+/// The signals that a run obeys.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, AgentError> {
+        let listen =
+            |kind| signal(kind).map_err(|source| AgentError::System { action: "listen for signals", source });
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Order {
+        tokio::select! {
+            _ = self.terminate.recv() => Order::End,
+            _ = self.interrupt.recv() => Order::End,
+            _ = self.hang_up.recv() => Order::Reopen,
+        }
+    }
+
+    /// Waits until the run is told to end.
+    async fn end(&mut self) {
+        while self.next().await != Order::End {}
+    }
+}
+
+/// What a signal tells a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// SIGTERM, SIGINT.
+    End,
+    /// SIGHUP.
+    Reopen,
 }
 
 /// Tells the service manager that the engine's thread is alive, if it is.

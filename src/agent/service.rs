@@ -28,7 +28,7 @@ const BURST: usize = 256;
 const HANGS_AFTER: Duration = Duration::from_secs(10);
 
 /// How long calls under way are waited for when the agent is to end.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What ends the engine's thread.
 #[derive(Debug, thiserror::Error)]
