@@ -144,7 +144,8 @@ fn the_message_is_one_of_the_example() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (events, _) = first_command(folder.path());
     let real = events.iter().find(|event| event["id"] == shown["id"]).expect("an event with this id");
-    let names = |message: &Value| message.as_object().map(|fields| fields.keys().cloned().collect::<Vec<_>>());
+    let names =
+        |message: &Value| message.as_object().map(|fields| fields.keys().cloned().collect::<Vec<_>>());
     assert_eq!(names(&shown), names(real));
     for field in ["schema", "kind", "path", "size", "blake3", "analysis", "jobdata", "run", "experiments"] {
         assert_eq!(shown[field], real[field], "{field}");
