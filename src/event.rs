@@ -20,6 +20,11 @@ pub enum Event {
         /// What lies there: type and source.
         file_system: String,
     },
+    /// Another file system than the known one lies at a root, and is taken for the right one (`--accept-mount`).
+    RootAccepted {
+        /// Its path.
+        root: String,
+    },
     /// A root cannot be read, or something else lies there; its directories wait.
     RootLost {
         /// Its path.
@@ -95,15 +100,20 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// The oldest call to a file system has not returned for long.
+    /// Calls to a root are under way and none has returned for long: the server is away, or large files are read.
     MountHangs {
+        /// Which root.
+        root: String,
         /// For how long.
         seconds: u64,
         /// How many calls are under way.
         calls: usize,
     },
-    /// Calls return again.
-    MountAnswers,
+    /// Calls to a root return again.
+    MountAnswers {
+        /// Which root.
+        root: String,
+    },
     /// A sink is attached for the first time; it gets what comes from now on.
     SinkAttached {
         /// Which.
@@ -194,6 +204,7 @@ impl Event {
     pub fn counter(&self) -> &'static str {
         match self {
             Self::RootFound { .. } => "roots_found",
+            Self::RootAccepted { .. } => "roots_accepted",
             Self::RootLost { .. } => "roots_lost",
             Self::Bound { .. } => "bound_changed",
             Self::DirectoryUnchanged => "directories_unchanged",
@@ -209,7 +220,7 @@ impl Event {
             Self::Baselined => "files_baselined",
             Self::Waiting { .. } => "files_waiting",
             Self::MountHangs { .. } => "mount_hangs",
-            Self::MountAnswers => "mount_answers",
+            Self::MountAnswers { .. } => "mount_answers",
             Self::SinkAttached { .. } => "sink_attached",
             Self::SinkUp { .. } => "sink_up",
             Self::SinkDown { .. } => "sink_down",
@@ -227,7 +238,7 @@ impl Event {
 
     fn log(&self) {
         match self {
-            Self::RootFound { .. } | Self::RootLost { .. } => self.log_root(),
+            Self::RootFound { .. } | Self::RootAccepted { .. } | Self::RootLost { .. } => self.log_root(),
             Self::Bound { promised, kept } if kept > promised => {
                 warn!(
                     ?promised,
@@ -246,16 +257,19 @@ impl Event {
             | Self::Waiting { .. } => {
                 self.log_file();
             }
-            Self::MountHangs { seconds, calls } => {
-                error!(seconds, calls, "The file system does not answer; everything else goes on.");
+            Self::MountHangs { root, seconds, calls } => {
+                error!(root, seconds, calls, "No call to the file system returns; everything else goes on.");
             }
-            Self::MountAnswers => info!("The file system answers again."),
+            Self::MountAnswers { root } => info!(root, "The file system answers again."),
             _ => self.log_sink(),
         }
     }
 
     fn log_root(&self) {
         match self {
+            Self::RootAccepted { root } => {
+                warn!(root, "Took another file system for the right one; take --accept-mount away again.");
+            }
             Self::RootFound { root, file_system } => info!(root, file_system, "Watching the root."),
             Self::RootLost { root, reason } => {
                 error!(root, reason, "Cannot watch the root; nothing is forgotten.");

@@ -50,7 +50,9 @@ fn run(config: &Config) -> Exit {
 /// Tells what a one-shot run did, and the exit code that says it to programs.
 fn finish(config: &Config, ended: &Ended, reporter: &Reporter) -> Exit {
     let summary = ended.summary(reporter);
-    if config.mode == Mode::Once && !config.log.quiet {
+    if config.mode == Mode::Once && config.log.quiet {
+        let _ = write!(io::stderr(), "{}", summary.problems());
+    } else if config.mode == Mode::Once {
         let has_sink_for_statistics = config.sinks.redis.is_some();
         let table =
             if has_sink_for_statistics { String::new() } else { render_statistics(&ended.statistics) };
@@ -63,7 +65,10 @@ fn exit_of(config: &Config, ended: &Ended, summary: &Summary) -> Exit {
     let in_part = summary.failed > 0 || !summary.lost.is_empty();
     if config.mode == Mode::Agent {
         Exit::Done
-    } else if summary.lost.len() == ended.roots || (config.strict && in_part) {
+    } else if summary.lost.len() == ended.roots
+        || (summary.looked == 0 && in_part)
+        || (config.strict && in_part)
+    {
         Exit::MountUnreadable
     } else if !summary.left.is_empty() && !ended.unread {
         Exit::SinkUnreachable
@@ -88,6 +93,10 @@ fn answer(inquiry: &Inquiry) -> Exit {
 enum NoAnswer {
     #[error("no state in {}: has an agent run with it? Give the directory with --state", .0.display())]
     NoState(PathBuf),
+    #[error(
+        "no agent runs and its state belongs to user {0}: ask as that user, for example with sudo -u '#{0}'"
+    )]
+    OtherOwner(u32),
     #[error("cannot ask the running agent: {0}")]
     Asking(#[from] io::Error),
     #[error(transparent)]
@@ -99,7 +108,7 @@ enum NoAnswer {
 impl NoAnswer {
     fn exit(&self) -> Exit {
         match self {
-            Self::NoState(_) => Exit::Usage,
+            Self::NoState(_) | Self::OtherOwner(_) => Exit::Usage,
             Self::Store(error) if error.is_held() => Exit::Held,
             _ => Exit::Internal,
         }
@@ -113,12 +122,13 @@ fn reply(inquiry: &Inquiry) -> Result<String, NoAnswer> {
         cli::Question::IndexStat => Question::IndexSize,
         cli::Question::IndexList => Question::IndexList,
     };
-    if !Lock::is_state_directory(&inquiry.state) {
+    if !Lock::is_state_directory(&inquiry.state)? {
         return Err(NoAnswer::NoState(inquiry.state.clone()));
     }
-    let json = match agent::ask(&inquiry.state, question)? {
-        Some(answer) => answer,
-        None => agent::answer(question, &Store::open(&inquiry.state)?, None)?,
+    let json = match (agent::ask(&inquiry.state, question)?, Lock::other_owner(&inquiry.state)) {
+        (Some(answer), _) => answer,
+        (None, Some(owner)) => return Err(NoAnswer::OtherOwner(owner)),
+        (None, None) => agent::answer(question, &Store::open(&inquiry.state)?, None)?,
     };
     if inquiry.json { Ok(json + "\n") } else { in_words(question, &json) }
 }
@@ -138,6 +148,7 @@ fn start_log(settings: &LogSettings) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_target(false)
         .with_ansi(io::stderr().is_terminal());
     match settings.format {
         LogFormat::Text => log.init(),

@@ -135,7 +135,7 @@ fn check_round_trip(flags: &str, vars: &[(&str, &str)]) -> toml::Table {
 #[test]
 fn printed_configuration_is_a_configuration() {
     let table = check_round_trip(
-        "run /mnt/a /mnt/b --once --interval 90s --budget 500 --events /var/log/e.jsonl --redis rediss://ann:hunter2@h/1 \
+        "run /mnt/a /mnt/b --once --interval 90s --budget 500/s --events /var/log/e.jsonl --redis rediss://ann:hunter2@h/1 \
          --redis-ca /ca.pem --amqp amqp://h:1/%2f --broadcast live --audit off --include *.tgz --include a'b\"c \
          --one-file-system false --exclude x/ --archive *.zip --max-unpacked 2GiB --workers 7 -vv --log-format json \
          --state /s --commit-delay 0s --redact K",

@@ -279,7 +279,9 @@ impl Engine {
                 self.busy.insert((dir, task.name.clone()));
                 return Some((root, Job::Examine { tree, task: Box::new(task) }));
             }
-            self.leave(root);
+            if let Some(root) = self.roots.get_mut(root) {
+                root.in_flight -= 1;
+            }
         }
         None
     }
@@ -347,8 +349,9 @@ impl Engine {
     }
 
     /// Ends a call on a root.
-    pub(super) fn leave(&mut self, root: usize) {
+    pub(super) fn leave(&mut self, root: usize, now: Now) {
         if let Some(root) = self.roots.get_mut(root) {
+            root.silent_since = now.steady;
             root.in_flight = root.in_flight.saturating_sub(1);
         }
     }

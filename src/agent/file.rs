@@ -21,7 +21,7 @@ impl Engine {
         let (dir, origin) = (task.dir, task.origin);
         if let Some(directory) = self.table.get(dir) {
             let root = directory.root;
-            self.leave(root);
+            self.leave(root, now);
         }
         self.busy.remove(&(dir, task.name.clone()));
         let recorded = match examined {

@@ -48,7 +48,7 @@ impl Engine {
         let Some(directory) = self.table.get_mut(dir) else { return Ok(()) };
         let (root, looking) = (directory.root, directory.looking.take());
         directory.done = self.settings.once;
-        self.leave(root);
+        self.leave(root, now);
         let Some((began, server_time)) = looking.filter(|_| self.is_watched(root)) else {
             return Ok(());
         };
@@ -190,11 +190,12 @@ impl Engine {
         )
     }
 
-    fn report_listing(&self, dir: DirId, listing: &Listing, found: &Diff, changed: bool) {
+    fn report_listing(&mut self, dir: DirId, listing: &Listing, found: &Diff, changed: bool) {
         let path = self.table.path(dir);
-        if let Coverage::Partial(error) = &listing.coverage {
-            let event = Event::DirectoryFailed { path: path.clone(), reason: error.to_string(), failures: 1 };
-            self.reporter.emit(&event);
+        if let (Coverage::Partial(error), Some(directory)) = (&listing.coverage, self.table.get_mut(dir)) {
+            directory.failures += 1;
+            let (reason, failures) = (error.to_string(), directory.failures);
+            self.reporter.emit(&Event::DirectoryFailed { path: path.clone(), reason, failures });
         }
         self.reporter.emit(&Event::DirectoryListed {
             path,
@@ -336,10 +337,10 @@ impl Engine {
         self.turns.retain(|turn| *turn != dir);
         let root = self.root_of(dir);
         let Some(directory) = self.table.get_mut(dir) else { return };
-        directory.failures = 0;
         if !pass.conclusive {
             return self.look_again_soon(dir, now);
         }
+        directory.failures = 0;
         directory.stamp = Some(pass.stamp);
         directory.racy = pass.racy;
         directory.audit = false;

@@ -21,6 +21,9 @@ use crate::store::{DirId, RootId, RootRow, StoreError};
 /// The longest time between two checks of a root's identity, and between two tries to open it.
 const MAX_CHECK: Duration = Duration::from_secs(5);
 
+/// How long calls may be silent before it is said.
+const HANGS_AFTER: Duration = Duration::from_secs(10);
+
 /// A watched root.
 #[derive(Debug)]
 pub(super) struct Root {
@@ -40,6 +43,10 @@ pub(super) struct Root {
     pub(super) calling: bool,
     /// Calls under way.
     pub(super) in_flight: usize,
+    /// Steady time since when calls are under way and none has returned.
+    pub(super) silent_since: Timestamp,
+    /// Whether the silence was reported.
+    pub(super) hangs: bool,
     /// When its directories are due.
     pub(super) schedule: Schedule,
     /// When its waiting files are due.
@@ -64,6 +71,8 @@ impl Root {
             next_call: Timestamp::default(),
             calling: false,
             in_flight: 0,
+            silent_since: Timestamp::default(),
+            hangs: false,
             schedule: Schedule::new(interval, seed),
             wait_order: BTreeSet::new(),
             server_time: ServerTime::default(),
@@ -181,7 +190,7 @@ impl Engine {
     }
 
     fn called(&mut self, number: usize, now: Now) {
-        self.leave(number);
+        self.leave(number, now);
         let pause =
             if self.settings.once { Duration::MAX } else { (self.settings.interval / 4).min(MAX_CHECK) };
         if let Some(root) = self.roots.get_mut(number) {
@@ -206,11 +215,15 @@ impl Engine {
         let Some(root) = self.roots.get_mut(number) else { return };
         let identity = tree.identity();
         let file_system = format!("{} {}", identity.fs_type, identity.source);
+        let is_other = root.row.identity.as_ref().is_some_and(|known| *known != identity.lasting());
         root.row.identity = Some(identity.lasting());
         self.watched.enter(number, Arc::clone(&tree));
         root.tree = Some(tree);
         root.lost = None;
         let path = root.path.display().to_string();
+        if is_other {
+            self.reporter.emit(&Event::RootAccepted { root: path.clone() });
+        }
         self.reporter.emit(&Event::RootFound { root: path, file_system });
         self.begin_audit_if_due(number, now);
         self.put_root(number, now);
@@ -294,6 +307,25 @@ impl Engine {
             let (id, row) = (root.id, root.row.clone());
             self.pending.since.get_or_insert(now.steady);
             self.pending.transaction.put_root(id, row);
+        }
+    }
+
+    /// Says when calls to a root are under way and none has returned for long, and when they return again.
+    pub(super) fn watch_for_silence(&mut self, now: Now) {
+        for root in &mut self.roots {
+            if root.in_flight == 0 {
+                root.silent_since = now.steady;
+            }
+            let silent = now.steady.since(root.silent_since);
+            let hangs = silent >= HANGS_AFTER;
+            if hangs != std::mem::replace(&mut root.hangs, hangs) {
+                let path = root.path.display().to_string();
+                self.reporter.emit(&if hangs {
+                    Event::MountHangs { root: path, seconds: silent.as_secs(), calls: root.in_flight }
+                } else {
+                    Event::MountAnswers { root: path }
+                });
+            }
         }
     }
 

@@ -13,8 +13,7 @@ use tokio::sync::watch;
 use super::engine::Engine;
 use super::job::{Job, Outcome, Reader, perform};
 use crate::clock::{Clock, Now};
-use crate::event::{Event, Reporter};
-use crate::model::{Seq, Timestamp};
+use crate::model::Seq;
 use crate::mount::Workers;
 use crate::store::StoreError;
 
@@ -23,9 +22,6 @@ const BEAT: Duration = Duration::from_millis(250);
 
 /// Outcomes taken in a row before anything else gets a turn.
 const BURST: usize = 256;
-
-/// How long calls may be silent before it is said.
-const HANGS_AFTER: Duration = Duration::from_secs(10);
 
 /// How long calls under way are waited for when the agent is to end.
 const GRACE: Duration = Duration::from_secs(1);
@@ -83,9 +79,6 @@ pub(super) struct Service {
     once: bool,
     head: watch::Sender<Seq>,
     handle: Handle,
-    reporter: Reporter,
-    last_outcome: Timestamp,
-    hangs: bool,
 }
 
 /// How many workers a root gets, and what they need.
@@ -113,9 +106,8 @@ impl Service {
                 .map_err(|source| ServiceError::Threads { root: root.display().to_string(), source })
         };
         let pools = engine.settings.roots.iter().map(start).collect::<Result<_, _>>()?;
-        let (once, reporter) = (engine.settings.once, engine.reporter.clone());
-        let last_outcome = clock.now().steady;
-        Ok(Self { engine, pools, outcomes, clock, once, head, handle, reporter, last_outcome, hangs: false })
+        let once = engine.settings.once;
+        Ok(Self { engine, pools, outcomes, clock, once, head, handle })
     }
 
     /// Works until it is stopped, or in one-shot mode until nothing is left to look at.
@@ -158,10 +150,11 @@ impl Service {
     /// Takes what comes until something is due.
     fn wait(&mut self, now: Now) -> Result<(), ServiceError> {
         self.handle.beats.fetch_add(1, Ordering::Relaxed);
+        self.engine.watch_for_silence(now);
         let pause = self.engine.next_wake().map_or(BEAT, |wake| wake.since(now.steady).min(BEAT));
         match self.outcomes.recv_timeout(pause) {
             Ok(outcome) => self.take(outcome)?,
-            Err(RecvTimeoutError::Timeout) => self.watch_for_silence(),
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(ServiceError::WorkersGone),
         }
         for _ in 0..BURST {
@@ -172,26 +165,7 @@ impl Service {
     }
 
     fn take(&mut self, outcome: Outcome) -> Result<(), ServiceError> {
-        let now = self.clock.now();
-        self.last_outcome = now.steady;
-        if std::mem::take(&mut self.hangs) {
-            self.reporter.emit(&Event::MountAnswers);
-        }
-        self.engine.absorb(outcome, now)?;
-        Ok(())
-    }
-
-    /// Says when calls are under way and none has returned for long.
-    fn watch_for_silence(&mut self) {
-        let (now, calls) = (self.clock.now().steady, self.engine.in_flight());
-        if calls == 0 {
-            self.last_outcome = now;
-        }
-        let silent = now.since(self.last_outcome);
-        if silent >= HANGS_AFTER && !self.hangs {
-            self.hangs = true;
-            self.reporter.emit(&Event::MountHangs { seconds: silent.as_secs(), calls });
-        }
+        Ok(self.engine.absorb(outcome, self.clock.now())?)
     }
 
     /// Takes what returns in time, and makes durable what was decided.

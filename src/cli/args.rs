@@ -28,7 +28,7 @@ pub(super) enum Command {
     /// Show the statistics that the agent keeps itself
     #[command(after_help = help::STATS)]
     Stats(InquiryArgs),
-    /// Show what is watched, waiting, unsent, refused or broken
+    /// Show what is watched, what waits and why, what is unsent or refused
     #[command(after_help = help::STATUS)]
     Status(InquiryArgs),
     /// Look into the index of known files

@@ -10,6 +10,9 @@ pub const TOTAL: &str = "TOTAL";
 /// The most events that one job may add: a hostile or garbled file must not overflow a 64-bit total.
 pub const MAX_EVENTS_PER_JOB: i64 = 1_000_000_000_000;
 
+/// The longest name of a user, a generator or a job that is counted, in bytes: it becomes part of a key.
+pub const MAX_NAME_BYTES: usize = 200;
+
 /// A counter of a namespace, a field of its hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Counter {
@@ -160,15 +163,25 @@ impl JobFigures {
         let number = |key| data.get(key).and_then(super::Value::as_number);
         let events = data.get("events").and_then(super::Value::as_integer).unwrap_or(0);
         Self {
-            user: data.user(),
-            generator: data.run().map(|run| run.generator),
-            jobid: data.get("jobid").map_or_else(|| "-".to_owned(), ToString::to_string),
+            user: data.user().filter(is_name),
+            generator: data.run().map(|run| run.generator).filter(is_name),
+            jobid: data
+                .get("jobid")
+                .map(ToString::to_string)
+                .filter(is_name)
+                .unwrap_or_else(|| "-".to_owned()),
             succeeded: data.get("exitcode").and_then(super::Value::as_integer) == Some(0),
             events: if (0..=MAX_EVENTS_PER_JOB).contains(&events) { events } else { 0 },
             cpuusage: number("cpuusage"),
             diskusage: number("diskusage"),
         }
     }
+}
+
+/// Whether a name is short enough to be counted under; a job with a longer one counts as nobody's.
+#[expect(clippy::ptr_arg, reason = "the shape of Option::filter")]
+fn is_name(name: &String) -> bool {
+    name.len() <= MAX_NAME_BYTES
 }
 
 /// Lists what `handover` changes in the statistics.
@@ -336,6 +349,15 @@ mod tests {
         check(&job(&[("events", Value::Integer(5))]), TOTAL, [1, 1, 0, 0, 0]);
         check(&handover(Kind::Broken, AnalysisStatus::Truncated, &[], &[]), TOTAL, [0, 0, 0, 1, 0]);
         check(&handover(Kind::Appeared, AnalysisStatus::Unread, &[], &[]), TOTAL, [0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn a_name_too_long_for_a_key_is_nobodys() {
+        let fields =
+            [("USER_ID", Value::Text("x".repeat(MAX_NAME_BYTES + 1))), ("exitcode", Value::Integer(0))];
+        let changes = changes_of(&handover(Kind::Appeared, AnalysisStatus::Ok, &fields, &[]));
+        assert!(!changes.iter().any(|change| matches!(change, Change::User { .. } | Change::Score { .. })));
+        assert!(changes.iter().any(|change| matches!(change, Change::Count { .. })));
     }
 
     #[test]

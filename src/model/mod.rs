@@ -9,7 +9,9 @@ mod identity;
 mod jobdata;
 mod time;
 
-pub use figures::{Board, Change, Counter, JobFigures, MAX_EVENTS_PER_JOB, TOTAL, Totals, changes_of};
+pub use figures::{
+    Board, Change, Counter, JobFigures, MAX_EVENTS_PER_JOB, MAX_NAME_BYTES, TOTAL, Totals, changes_of,
+};
 pub use handover::{Analysis, AnalysisStatus, Handover, Kind, RootPath, Seq};
 pub use identity::{ContentHash, MessageId, ParseHexError, RelPath, Stamp};
 pub use jobdata::{JobData, Run, Value};

@@ -28,11 +28,12 @@ pub struct Identity {
 impl Identity {
     /// Looks at what lies at `root` now, by its path and without asking the server.
     pub fn of(root: &Path) -> Result<Self, MountError> {
-        let failed = |errno| MountError::new(Action::Identify, &RelPath::root(), errno);
+        let path = RelPath::from_bytes(bytes(root));
+        let failed = |errno| MountError::new(Action::Identify, &path, errno);
         let flags = AtFlags::STATX_DONT_SYNC;
         let found = statx(CWD, root, flags, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID).map_err(failed)?;
         let table = fs::read("/proc/self/mountinfo")
-            .map_err(|error| MountError::from_io(Action::Identify, &RelPath::root(), &error))?;
+            .map_err(|error| MountError::from_io(Action::Identify, &path, &error))?;
         let mount = find_mount(&table, found.stx_mnt_id).unwrap_or_default();
         Ok(Self { mount_id: found.stx_mnt_id, root_fileid: found.stx_ino, ..mount })
     }
@@ -56,7 +57,7 @@ impl Identity {
     pub fn still_at(&self, root: &Path) -> Result<bool, MountError> {
         let flags = AtFlags::STATX_DONT_SYNC;
         let found = statx(CWD, root, flags, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)
-            .map_err(|errno| MountError::new(Action::Identify, &RelPath::root(), errno))?;
+            .map_err(|errno| MountError::new(Action::Identify, &RelPath::from_bytes(bytes(root)), errno))?;
         Ok(found.stx_mnt_id == self.mount_id && found.stx_ino == self.root_fileid)
     }
 }

@@ -48,6 +48,13 @@ impl Summary {
         for (files, reason) in &self.waiting {
             let _ = writeln!(text, "waiting: {}, {reason}", count(*files, "file"));
         }
+        text + &self.problems()
+    }
+
+    /// What somebody has to look into: the only lines of a quiet run.
+    #[must_use]
+    pub fn problems(&self) -> String {
+        let mut text = String::new();
         for (sink, behind, reason) in &self.left {
             let _ = writeln!(text, "unsent: {behind} to {sink} ({reason}); kept, the next run sends them");
         }

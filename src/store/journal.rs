@@ -116,8 +116,12 @@ impl Store {
     pub fn journal(&self, after: Seq, limit: usize) -> Result<Vec<Handover>, StoreError> {
         let mut handovers = Vec::new();
         let mut current: Option<(Seq, Vec<u8>)> = None;
+        let (first, last) = (after.saturating_add(1), self.head());
+        if first > last {
+            return Ok(handovers);
+        }
         let range =
-            (Bound::Included(keys::journal(after.saturating_add(1), 0)), Bound::Excluded(b"k".to_vec()));
+            (Bound::Included(keys::journal(first, 0)), Bound::Included(keys::journal(last, u16::MAX)));
         for entry in self.db.range(range) {
             let (key, value) = entry?;
             let seq = keys::number_at(&key, 1).ok_or(StoreError::Damaged { what: "a handover's key" })?;

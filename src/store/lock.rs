@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
@@ -42,10 +42,17 @@ impl Lock {
         Ok(Self { _file: file })
     }
 
-    /// Whether anything was ever stored at `path`.
+    /// Whether anything was ever stored at `path`; an error if that cannot be told.
+    pub fn is_state_directory(path: &Path) -> Result<bool, StoreError> {
+        path.join("index").try_exists().map_err(|source| StoreError::io("look into", path, source))
+    }
+
+    /// The user to whom the state directory at `path` belongs, if that is another one than the one who asks as root:
+    /// files that root made there, its owner could not write.
     #[must_use]
-    pub fn is_state_directory(path: &Path) -> bool {
-        fs::metadata(path.join("index")).is_ok()
+    pub fn other_owner(path: &Path) -> Option<u32> {
+        let owner = fs::metadata(path).ok()?.uid();
+        (rustix::process::geteuid().is_root() && owner != 0).then_some(owner)
     }
 }
 

@@ -118,7 +118,10 @@ impl Store {
                 changes.extend(changes_of(&handover));
                 handed_over.push(*handover);
             }
-            blocks.put(&self.db, change.root, &change.file)?;
+            // A file that is gone keeps its fingerprint, unless its number went to another one meanwhile.
+            if change.file.gone_since.is_none() {
+                blocks.put(&self.db, change.root, &change.file)?;
+            }
             runs.put(&self.db, change.dir, change.run, change.file)?;
         }
         for (root, dir, known) in &transaction.forgotten {
