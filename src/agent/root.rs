@@ -214,7 +214,12 @@ impl Engine {
     fn found(&mut self, number: usize, tree: Arc<Tree>, now: Now) {
         let Some(root) = self.roots.get_mut(number) else { return };
         let identity = tree.identity();
-        let file_system = format!("{} {}", identity.fs_type, identity.source);
+        let note = if identity.is_network() {
+            ""
+        } else {
+            " (local: looks are cheap here, inotify would tell sooner)"
+        };
+        let file_system = format!("{} {}{note}", identity.fs_type, identity.source);
         let is_other = root.row.identity.as_ref().is_some_and(|known| *known != identity.lasting());
         root.row.identity = Some(identity.lasting());
         self.watched.enter(number, Arc::clone(&tree));
