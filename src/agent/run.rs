@@ -144,11 +144,33 @@ struct Run<'a> {
     engine: oneshot::Receiver<Result<Engine, ServiceError>>,
     couriers: Couriers,
     token: CancellationToken,
+    signals: Signals,
     unread: bool,
+}
+
+/// The signals that the run obeys.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, AgentError> {
+        let listen_for =
+            |kind| signal(kind).map_err(|source| AgentError::System { action: "listen for signals", source });
+        Ok(Self {
+            terminate: listen_for(SignalKind::terminate())?,
+            interrupt: listen_for(SignalKind::interrupt())?,
+            hang_up: listen_for(SignalKind::hangup())?,
+        })
+    }
 }
 
 impl<'a> Run<'a> {
     fn start(config: &'a Config, store: &Arc<Store>, reporter: &Reporter) -> Result<Self, AgentError> {
+        // First of all: until then a hang-up, of which log rotation sends one, ends the process.
+        let signals = Signals::listen()?;
         let clock = Clock::start(store.last_steady()?);
         let sinks = settings::sinks(config);
         attach_new_sinks(&sinks, store, reporter)?;
@@ -162,7 +184,8 @@ impl<'a> Run<'a> {
         let couriers = dispatch::start(sinks, journal, reader, mode, reporter.clone(), token.clone());
         listen(config, store, reporter, &couriers)?;
         let engine = start_engine(config, store, reporter, clock, head, handle.clone())?;
-        Ok(Self { config, store: Arc::clone(store), clock, handle, engine, couriers, token, unread: false })
+        let store = Arc::clone(store);
+        Ok(Self { config, store, clock, handle, engine, couriers, token, signals, unread: false })
     }
 
     async fn supervise(mut self) -> Result<Ended, AgentError> {
@@ -177,11 +200,6 @@ impl<'a> Run<'a> {
 
     /// Waits for the engine to end; passes on signals, feeds the watchdog, drops old history.
     async fn watch(&mut self) -> Result<Engine, AgentError> {
-        let (mut terminate, mut interrupt, mut hang_up) = (
-            listen_for(SignalKind::terminate())?,
-            listen_for(SignalKind::interrupt())?,
-            listen_for(SignalKind::hangup())?,
-        );
         let mut feed = tokio::time::interval(FEED_EVERY);
         let mut retire = tokio::time::interval(RETIRE_EVERY);
         let mut beats = 0;
@@ -191,9 +209,9 @@ impl<'a> Run<'a> {
                 ended = &mut self.engine => {
                     return Ok(ended.map_err(|_| AgentError::Panicked("engine"))??);
                 }
-                _ = terminate.recv() => self.stop(),
-                _ = interrupt.recv() => self.stop(),
-                _ = hang_up.recv() => self.couriers.reopen(),
+                _ = self.signals.terminate.recv() => self.stop(),
+                _ = self.signals.interrupt.recv() => self.stop(),
+                _ = self.signals.hang_up.recv() => self.couriers.reopen(),
                 Some((sink, ended)) = self.couriers.ended() => self.courier_ended(sink, ended)?,
                 _ = feed.tick() => feed_watchdog(&self.handle, &mut beats),
                 _ = retire.tick() => self.retire()?,
@@ -316,10 +334,6 @@ fn start_engine(
         })
         .map_err(|source| AgentError::System { action: "start the engine's thread", source })?;
     Ok(ended)
-}
-
-fn listen_for(kind: SignalKind) -> Result<Signal, AgentError> {
-    signal(kind).map_err(|source| AgentError::System { action: "listen for signals", source })
 }
 
 /// Tells the service manager that the engine's thread is alive, if it is.
