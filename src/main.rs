@@ -57,9 +57,10 @@ fn finish(config: &Config, ended: &Ended, reporter: &Reporter) -> Exit {
 
 fn exit_of(config: &Config, ended: &Ended, summary: &Summary) -> Exit {
     let in_part = summary.failed > 0 || !summary.lost.is_empty();
+    let wholly = summary.lost.len() == ended.roots || (summary.failed > 0 && summary.looked == 0);
     if config.mode == Mode::Agent {
         Exit::Done
-    } else if summary.lost.len() == ended.roots || (config.strict && in_part) {
+    } else if wholly || (config.strict && in_part) {
         Exit::MountUnreadable
     } else if !summary.left.is_empty() && !ended.unread {
         Exit::SinkUnreachable
