@@ -141,10 +141,31 @@ fn a_move_is_nothing() {
     check_with(&["--moved", "send", "--audit", "off"], rename("a/1.tgz", "b/1.tgz"), |_| (), &sent, 3);
 }
 
+/// The descriptor held for the old directory must not be taken for the new one.
+#[test]
+fn a_directory_in_the_place_of_a_renamed_one_is_watched() {
+    let exchange = |scout: &Scout| {
+        fs::rename(scout.path("a"), scout.beside("old")).unwrap();
+        scout.put("a/2.tgz", &job(2));
+        scout.put("a/deep/3.tgz", &job(3));
+    };
+    check(exchange, &[("appeared", "a/2.tgz"), ("appeared", "a/deep/3.tgz")], 4);
+    let swap = |scout: &Scout| {
+        for (from, to) in [("a", "x"), ("b", "a"), ("x", "b")] {
+            fs::rename(scout.path(from), scout.path(to)).unwrap();
+        }
+    };
+    check(swap, &[], 2);
+}
+
 #[test]
 fn a_renamed_directory_goes_on_to_be_watched() {
     let change = |scout: &Scout| {
         fs::rename(scout.path("a"), scout.path("c")).unwrap();
+        // Until it is noticed, a file put into it is told under the directory's old name.
+        eventually("the index to notice", || {
+            scout.tell(&["index", "list"]).contains("c/1.tgz").then_some(())
+        });
         scout.put("c/2.tgz", &job(2));
     };
     check(change, &[("appeared", "c/2.tgz")], 3);

@@ -45,7 +45,7 @@ fn a_server_that_is_not_there() {
     let scout = tree();
     let mut command =
         scout.once_command(&["--redis", "redis://ann:hunter2@no-such-host.invalid", "--drain", "300ms"]);
-    check(&scout, &mut command, 69, &["unsent: 1 to redis", "no-such-host.invalid"]);
+    check(&scout, &mut command, 69, &["unsent: 1 to redis"]);
 }
 
 #[test]
@@ -73,21 +73,4 @@ fn a_state_directory_that_cannot_be_used() {
     let mut command = scout.command(&["run", "root", "--once", "--state", inside.to_str().unwrap()]);
     check(&scout, &mut command, 2, &["--state"]);
     assert!(!inside.exists(), "nothing is written to the mount");
-}
-
-#[test]
-fn a_damaged_state_is_said() {
-    let scout = tree();
-    scout.once(&[]);
-    let index = scout.state().join("index");
-    let conf = index.join("conf");
-    assert!(conf.exists(), "{:?}", fs::read_dir(&index).unwrap().collect::<Vec<_>>());
-    fs::write(conf, "garbage").unwrap();
-    let done = finish(&mut scout.once_command(&[]));
-    assert_eq!(done.code, Some(1), "{}", done.stderr);
-    assert!(
-        done.stderr.contains("cannot open the index") && !done.stderr.contains("panicked"),
-        "{}",
-        done.stderr
-    );
 }
