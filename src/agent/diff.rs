@@ -46,8 +46,8 @@ pub(super) struct News {
 pub(super) struct Diff {
     /// Names to look at.
     pub news: Vec<News>,
-    /// Sub-directories that are there, known or not.
-    pub directories: Vec<Box<[u8]>>,
+    /// Sub-directories that are there, known or not, each with the number that came with it.
+    pub directories: Vec<(Box<[u8]>, u64)>,
     /// Known files that are not there any more.
     pub gone_files: Vec<KnownFile>,
     /// Known files that have been gone for long.
@@ -80,7 +80,7 @@ pub(super) fn diff(listing: &Listing, view: &View<'_>) -> Diff {
 impl Diff {
     fn directory(&mut self, entry: &Entry, view: &View<'_>) {
         if view.rules.enters(view.path, &entry.name) {
-            self.directories.push(entry.name.clone());
+            self.directories.push((entry.name.clone(), entry.fileid));
         }
     }
 
@@ -101,21 +101,29 @@ impl Diff {
     }
 
     fn find_gone(&mut self, listing: &Listing, view: &View<'_>) {
-        let present: HashSet<&[u8]> = listing.entries.iter().map(|entry| &*entry.name).collect();
+        // A file whose name is a directory's now is gone as well, and the other way round.
+        let files = names_of(listing, EntryKind::File);
         let is_gone = |known: &&KnownFile| {
-            known.file.gone_since.is_none() && !present.contains(known.file.name.as_slice())
+            known.file.gone_since.is_none() && !files.contains(known.file.name.as_slice())
         };
         self.gone_files.extend(view.known.values().filter(is_gone).cloned());
         let is_forgotten = |known: &&KnownFile| {
             let long_gone = known.file.gone_since.is_some_and(|since| since < view.forget_before);
-            long_gone && !present.contains(known.file.name.as_slice())
+            long_gone && !files.contains(known.file.name.as_slice())
         };
         self.forgotten_files.extend(view.known.values().filter(is_forgotten).cloned());
-        let gone = view.waiting.keys().filter(|name| !present.contains(name.as_slice())).cloned();
+        let gone = view.waiting.keys().filter(|name| !files.contains(name.as_slice())).cloned();
         self.gone_waiting.extend(gone);
-        let gone = view.children.iter().filter(|(name, _)| !present.contains(&***name)).map(|(_, id)| *id);
-        self.gone_directories.extend(gone);
+        let directories = names_of(listing, EntryKind::Directory);
+        let gone = view.children.iter().filter(|(name, _)| !directories.contains(&***name));
+        self.gone_directories.extend(gone.map(|(_, id)| *id));
     }
+}
+
+/// The names that are of this kind, or may be.
+fn names_of(listing: &Listing, kind: EntryKind) -> HashSet<&[u8]> {
+    let may_be = |entry: &&Entry| entry.kind == kind || entry.kind == EntryKind::Unknown;
+    listing.entries.iter().filter(may_be).map(|entry| &*entry.name).collect()
 }
 
 fn needs_look(entry: &Entry, view: &View<'_>) -> bool {
@@ -213,10 +221,23 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_another_kind_is_not_the_known_one() {
+        let swapped = |kind| [entry("seen.tgz", 1, kind), entry("slow.tgz", 3, kind), entry("sub", 6, kind)];
+        let gone = |kind| {
+            let diff = compare(&swapped(kind), true, false).1;
+            (diff.gone_files.len(), diff.gone_waiting.len(), diff.gone_directories.len())
+        };
+        assert_eq!(gone(EntryKind::File), (0, 0, 1));
+        assert_eq!(gone(EntryKind::Directory), (1, 1, 0));
+        assert_eq!(gone(EntryKind::Other), (1, 1, 1));
+        assert_eq!(gone(EntryKind::Unknown), (0, 0, 0));
+    }
+
+    #[test]
     fn enters_directories_but_not_junk() {
         let directory = |name| entry(name, 5, EntryKind::Directory);
         let diff =
             compare(&[directory("new"), directory(".snapshot"), directory("lost+found")], true, false).1;
-        assert_eq!(diff.directories, [Box::from(b"new".as_slice())]);
+        assert_eq!(diff.directories, [(Box::from(b"new".as_slice()), 5)]);
     }
 }

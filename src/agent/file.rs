@@ -54,7 +54,9 @@ impl Engine {
             root.server_time.observe(&stat.stamp);
         }
         match (stat.kind, reading) {
-            (FileKind::Directory, _) => self.take_directory(task.dir, &task.name, task.not_before, now),
+            (FileKind::Directory, _) => {
+                self.take_directory(task.dir, &task.name, stat.stamp.fileid, task.not_before, now);
+            }
             (FileKind::Other, _) => self.take_other(task, stat.stamp, now),
             (FileKind::File, _) if task.judgement == Judgement::Ignored => {}
             (FileKind::File, ReadOutcome::NotRead) => self.take_unread(task, stat.stamp, now),

@@ -143,8 +143,8 @@ impl Engine {
         };
         self.report_listing(dir, listing, &found, changed);
         self.take_gone(dir, &found, now);
-        for name in &found.directories {
-            self.take_directory(dir, name, not_before, now);
+        for (name, fileid) in &found.directories {
+            self.take_directory(dir, name, *fileid, not_before, now);
         }
         self.take_news(dir, found.news, &mut pass, now);
         self.passes.insert(dir, pass);
@@ -250,19 +250,52 @@ impl Engine {
         &mut self,
         dir: DirId,
         name: &[u8],
+        fileid: u64,
         not_before: Option<Timestamp>,
         now: Now,
     ) {
         let known = self.table.children(dir).get(name).copied();
         match known {
-            Some(id) if self.table.get(id).is_some_and(|child| child.gone_since.is_none()) => {}
+            Some(id) if self.table.get(id).is_some_and(|child| child.gone_since.is_none()) => {
+                if self.is_exchanged(id, fileid) {
+                    self.let_go(id, now);
+                    self.revive(id, not_before, now);
+                }
+            }
             Some(id) => self.revive(id, not_before, now),
             None => {
                 let Some(parent) = self.table.get(dir) else { return };
                 let mut child = Directory::found(parent.root, Some(dir), name);
                 child.first_contact = parent.first_contact;
+                child.fileid = Some(fileid);
                 child.looked_at = not_before;
                 self.add_directory(self.store.new_dir(), child, now);
+            }
+        }
+    }
+
+    /// Whether another directory lies under a known name now; notes its number.
+    ///
+    /// The descriptor that is held leads to the old one, wherever that is now: nothing in the new one would ever be
+    /// seen through it. A mount point's number differs from its stamp's; then it is listed once for nothing.
+    fn is_exchanged(&mut self, id: DirId, fileid: u64) -> bool {
+        let Some(child) = self.table.get_mut(id) else { return false };
+        let known = child.fileid.or(child.stamp.map(|stamp| stamp.fileid));
+        child.fileid = Some(fileid);
+        known.is_some_and(|known| known != fileid)
+    }
+
+    /// Forgets the descriptors of a directory and of all below it; what is being looked at through them begins again.
+    fn let_go(&mut self, top: DirId, now: Now) {
+        for dir in self.table.subtree(top) {
+            let had_pass = self.passes.remove(&dir).is_some();
+            let Some(directory) = self.table.get_mut(dir) else { continue };
+            if directory.looking.take().is_some() || had_pass {
+                self.due_at_latest(dir, now.steady);
+            }
+            let Some(directory) = self.table.get(dir) else { continue };
+            if let Some(tree) = self.roots.get(directory.root).and_then(|root| root.tree.as_ref()) {
+                tree.drop_directory(dir.0);
             }
         }
     }

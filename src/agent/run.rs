@@ -145,7 +145,11 @@ pub fn run(config: &Config, reporter: &Reporter) -> Result<Ended, AgentError> {
         .enable_all()
         .build()
         .map_err(|source| AgentError::System { action: "start the runtime", source })?;
-    let ended = runtime.block_on(async { Run::start(config, &store, reporter)?.supervise().await });
+    let ended = runtime.block_on(async {
+        // First of all: until then a hang-up, of which log rotation sends one, ends the process.
+        let signals = Signals::listen()?;
+        Run::start(config, &store, reporter)?.supervise(signals).await
+    });
     runtime.shutdown_timeout(LET_GO);
     ended
 }
@@ -201,8 +205,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    async fn supervise(mut self) -> Result<Ended, AgentError> {
-        let mut signals = Signals::listen()?;
+    async fn supervise(mut self, mut signals: Signals) -> Result<Ended, AgentError> {
         let engine = self.watch(&mut signals).await?;
         self.drain(&mut signals).await;
         self.token.cancel();

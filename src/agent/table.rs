@@ -17,6 +17,8 @@ pub(super) struct Directory {
     pub parent: Option<DirId>,
     /// Its name there.
     pub name: Box<[u8]>,
+    /// The number with which its parent's listing showed it last, in this run.
+    pub fileid: Option<u64>,
     /// Its stamp before the last listing whose news were all recorded.
     pub stamp: Option<Stamp>,
     /// Whether that stamp was too young to prove anything.
@@ -49,6 +51,7 @@ impl Directory {
             root,
             parent,
             name: name.into(),
+            fileid: None,
             stamp: None,
             racy: false,
             stamp_since: Timestamp::default(),

@@ -1,10 +1,11 @@
-//! What integration tests share: real servers on loopback, a journal in memory.
+//! What integration tests share: real servers on loopback, a journal in memory, the real program.
 
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 #![allow(clippy::must_use_candidate, clippy::missing_panics_doc, reason = "not a library")]
 
 pub mod journal;
+pub mod scout;
 pub mod servers;
 
 use std::time::{Duration, Instant};
