@@ -63,6 +63,11 @@ pub enum Event {
         /// For how many looks in a row.
         failures: u32,
     },
+    /// A directory was removed, renamed or exchanged; those above it are looked at.
+    DirectoryElsewhere {
+        /// Which.
+        path: RelPath,
+    },
     /// A directory is gone from its parent.
     DirectoryGone {
         /// Which.
@@ -211,6 +216,7 @@ impl Event {
             Self::DirectoryListed { changed: true, .. } => "directories_changed",
             Self::DirectoryListed { changed: false, .. } => "directories_confirmed",
             Self::DirectoryFailed { .. } => "directories_failed",
+            Self::DirectoryElsewhere { .. } => "directories_elsewhere",
             Self::DirectoryGone { .. } => "directories_gone",
             Self::HandedOver { kind: Kind::Appeared, .. } => "files_appeared",
             Self::HandedOver { kind: Kind::Replaced, .. } => "files_replaced",
@@ -248,9 +254,10 @@ impl Event {
             }
             Self::Bound { kept, .. } => info!(?kept, "The interval is kept again."),
             Self::DirectoryUnchanged | Self::Baselined => {}
-            Self::DirectoryListed { .. } | Self::DirectoryFailed { .. } | Self::DirectoryGone { .. } => {
-                self.log_directory();
-            }
+            Self::DirectoryListed { .. }
+            | Self::DirectoryFailed { .. }
+            | Self::DirectoryElsewhere { .. }
+            | Self::DirectoryGone { .. } => self.log_directory(),
             Self::HandedOver { .. }
             | Self::Moved { .. }
             | Self::SameContent { .. }
@@ -289,6 +296,7 @@ impl Event {
             Self::DirectoryFailed { path, reason, failures } => {
                 debug!(%path, reason, failures, "Still cannot read a directory.");
             }
+            Self::DirectoryElsewhere { path } => debug!(%path, "A directory is not where it was."),
             Self::DirectoryGone { path } => debug!(%path, "A directory is gone."),
             _ => {}
         }

@@ -108,9 +108,8 @@ impl Engine {
         watched: Watched,
         now: Now,
     ) -> Result<Self, StoreError> {
-        let seed = now.steady.as_millis().unsigned_abs();
         let mut engine = Self {
-            roots: settings.roots.iter().map(|path| Root::new(path, settings.interval, seed)).collect(),
+            roots: settings.roots.iter().map(|path| Root::new(path, settings.interval, now)).collect(),
             pacer: Pacer::new(settings.budget),
             stretched: None,
             settings,

@@ -5,6 +5,8 @@
 use std::io;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use crate::intake::{self, Limits, Reading, Redaction};
 use crate::model::{RelPath, Stamp, Timestamp};
 use crate::mount::{Action, FileKind, FileStat, Listing, MountError, Tree, TreeOptions};
@@ -181,6 +183,7 @@ pub(super) fn perform(job: Job, reader: &Reader) -> Outcome {
 }
 
 fn look(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result<Looked, MountError> {
+    let was_held = tree.holds(dir.0);
     let held = tree.directory(dir.0, path)?;
     let stamp = match tree.refresh(&held, path) {
         Err(error) if error.is_stale() => return look_again(tree, dir, path, effort),
@@ -192,6 +195,10 @@ fn look(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result<Looke
         Effort::Confirm => Some(tree.names(&held, path, true)?),
         Effort::Walk => Some(tree.walk(&held, path)?),
     };
+    // Only afterwards: then every name that was listed was below this path.
+    if listing.is_some() && was_held && !tree.leads_to(path, &held)? {
+        return Err(MountError { action: Action::List, path: path.clone(), errno: Errno::STALE });
+    }
     Ok(Looked { stamp, listing })
 }
 

@@ -100,18 +100,28 @@ impl Engine {
         directory.excluded = error.is_other_file_system();
         let (failures, parent, root) = (directory.failures, directory.parent, directory.root);
         let path = self.table.path(dir);
-        self.reporter.emit(&Event::DirectoryFailed { path, reason: error.to_string(), failures });
+        let is_elsewhere = error.is_not_found() || error.is_stale();
         match parent {
-            None if error.is_not_found() || error.is_stale() => {
-                return self.lose(root, error.to_string());
+            None if is_elsewhere => return self.lose(root, error.to_string()),
+            Some(_) if is_elsewhere => {
+                self.reporter.emit(&Event::DirectoryElsewhere { path });
+                self.look_at_ancestors(dir, now);
             }
-            Some(parent) if error.is_not_found() => self.due_at_latest(parent, now.steady),
-            _ => {}
+            _ => self.reporter.emit(&Event::DirectoryFailed { path, reason: error.to_string(), failures }),
         }
         if !error.is_other_file_system()
             && let Some(root) = self.roots.get_mut(root)
         {
             root.schedule.failed(dir.0, now.steady, failures);
+        }
+    }
+
+    /// A directory's path leads elsewhere: one of those above it tells where to.
+    fn look_at_ancestors(&mut self, dir: DirId, now: Now) {
+        let mut next = self.table.get(dir).and_then(|directory| directory.parent);
+        while let Some(ancestor) = next {
+            self.due_at_latest(ancestor, now.steady);
+            next = self.table.get(ancestor).and_then(|directory| directory.parent);
         }
     }
 

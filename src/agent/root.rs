@@ -56,7 +56,7 @@ pub(super) struct Root {
 }
 
 impl Root {
-    pub(super) fn new(path: &Path, interval: Duration, seed: u64) -> Self {
+    pub(super) fn new(path: &Path, interval: Duration, now: Now) -> Self {
         use std::os::unix::ffi::OsStrExt;
         let bytes = path.as_os_str().as_bytes().to_vec();
         let row = RootRow { path: bytes, identity: None, walked: false, audited_at: None };
@@ -71,9 +71,9 @@ impl Root {
             next_call: Timestamp::default(),
             calling: false,
             in_flight: 0,
-            silent_since: Timestamp::default(),
+            silent_since: now.steady,
             hangs: false,
-            schedule: Schedule::new(interval, seed),
+            schedule: Schedule::new(interval, now.steady.as_millis().unsigned_abs()),
             wait_order: BTreeSet::new(),
             server_time: ServerTime::default(),
         }

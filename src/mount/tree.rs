@@ -120,6 +120,29 @@ impl Tree {
         Ok(opened)
     }
 
+    /// Whether a descriptor is held under `id`.
+    #[must_use]
+    pub fn holds(&self, id: u64) -> bool {
+        self.held().contains(&id)
+    }
+
+    /// Whether `path` leads to the directory behind `directory`: a held descriptor follows a rename, its path does not.
+    ///
+    /// Asks the server for every directory above it, one GETATTR each, so that no cached name is believed.
+    pub fn leads_to(&self, path: &RelPath, directory: &OwnedFd) -> Result<bool, MountError> {
+        let mut from = Arc::clone(&self.root);
+        for name in path.components() {
+            stat_fd(&*from, path, AtFlags::STATX_FORCE_SYNC)?;
+            from = match self.open_below(&from, name) {
+                Ok(next) => Arc::new(next),
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+                Err(errno) => return Err(MountError::new(Action::OpenDirectory, path, errno)),
+            };
+        }
+        let number = |fd: &OwnedFd| stat_fd(fd, path, AtFlags::STATX_DONT_SYNC).map(|stat| stat.stamp.fileid);
+        Ok(number(&from)? == number(directory)?)
+    }
+
     /// Lets go of the descriptor held under `id`: the next use resolves the path again.
     pub fn drop_directory(&self, id: u64) {
         self.held().pop(&id);
@@ -181,18 +204,22 @@ impl Tree {
 
     /// Opens a directory by its path, beneath the root.
     fn resolve(&self, path: &RelPath) -> Result<OwnedFd, MountError> {
+        let failed = |errno| MountError::new(Action::OpenDirectory, path, errno);
+        let mut opened = None;
+        for piece in pieces(path) {
+            let from = opened.as_ref().unwrap_or(&*self.root);
+            opened = Some(self.open_below(from, &piece).map_err(failed)?);
+        }
+        opened.ok_or_else(|| failed(Errno::INVAL))
+    }
+
+    fn open_below(&self, from: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
         let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         if self.options.one_file_system {
             resolve |= ResolveFlags::NO_XDEV;
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut from = Arc::clone(&self.root);
-        for piece in pieces(path) {
-            let next = openat2(&*from, piece, flags, Mode::empty(), resolve)
-                .map_err(|errno| MountError::new(Action::OpenDirectory, path, errno))?;
-            from = Arc::new(next);
-        }
-        Arc::try_unwrap(from).map_err(|_| MountError::new(Action::OpenDirectory, path, Errno::INVAL))
+        openat2(from, path, flags, Mode::empty(), resolve)
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, LruCache<u64, Arc<OwnedFd>>> {
@@ -304,6 +331,21 @@ mod tests {
         let deep = tree.directory(7, &path).unwrap();
         assert_eq!(tree.names(&deep, &path, false).unwrap().entries.len(), 1);
         assert_eq!(tree.walk(&deep, &path).unwrap().entries.len(), 1);
+    }
+
+    #[test]
+    fn tells_when_a_held_directory_is_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("a/b")).unwrap();
+        let tree = open_tree(folder.path());
+        let path = RelPath::from("a/b");
+        let held = tree.directory(1, &path).unwrap();
+        assert!(tree.holds(1) && tree.leads_to(&path, &held).unwrap());
+        fs::rename(folder.path().join("a"), folder.path().join("c")).unwrap();
+        assert!(!tree.leads_to(&path, &held).unwrap());
+        assert!(tree.leads_to(&RelPath::from("c/b"), &held).unwrap());
+        fs::create_dir_all(folder.path().join("a/b")).unwrap();
+        assert!(!tree.leads_to(&path, &held).unwrap(), "another directory of that name");
     }
 
     #[test]
