@@ -76,7 +76,7 @@ fn open(bytes: &[u8]) -> (BTreeMap<String, String>, BTreeSet<String>) {
             fields.extend(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())));
         } else if let Some((experiment, rest)) = name.split_once('_')
             && path.strip_prefix("./").unwrap_or(&path).starts_with("dat")
-            && name.ends_with(".dat")
+            && path.extension().is_some_and(|extension| extension == "dat")
             && rest.get(..4).is_some_and(|year| year.bytes().all(|byte| byte.is_ascii_digit()))
         {
             experiments.insert(experiment.to_owned());
@@ -199,7 +199,7 @@ fn check_ranking(what: &str, found: &BTreeMap<String, f64>, expected: &BTreeMap<
         let wanted = expected[member];
         let close = (score - wanted).abs() <= wanted.abs() * 1e-9;
         assert!(
-            close && (what.contains("usage") || *score == wanted),
+            close && (what.contains("usage") || score.to_bits() == wanted.to_bits()),
             "{what}: {member} {score}, not {wanted}"
         );
     }
@@ -290,8 +290,8 @@ fn two_thousand_jobs_through_an_outage_of_both_servers() {
         "--jobs 200 --rate 90/s --total 2000 --layout date --directories 30 --zipf 1",
     ));
     eventually("the first jobs at the consumer", || (consumer.ids().len() > 250).then_some(()));
-    redis.kill();
-    rabbit.kill();
+    redis.stop();
+    rabbit.stop();
     agent.logged_times("Lost the sink", 2);
     let at_the_outage = events_in(&scout.beside("events")).len();
     eventually("the scan to go on", || {
@@ -451,7 +451,8 @@ fn no_authenticator_reaches_a_server() {
     let mut connection = redis.connect();
     for key in connection.keys::<_, Vec<String>>("*").unwrap() {
         let value: Vec<u8> = redis::cmd("DUMP").arg(&key).query(&mut connection).unwrap();
-        dump += &format!("{key} {}\n", String::from_utf8_lossy(&value));
+        dump.push_str(&key);
+        dump.push_str(&String::from_utf8_lossy(&value));
     }
     assert!(dump.contains("T4TC_MONITOR/TOTAL/") && !dump.contains("fake0"));
 }
