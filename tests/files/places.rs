@@ -100,8 +100,8 @@ fn what_may_not_be_read() {
     scout.put("open/1.tgz", &job(1));
     scout.put("closed/2.tgz", &job(2));
     scout.put("open/secret.tgz", &job(3));
-    fs::set_permissions(scout.path("closed"), Permissions::from_mode(0)).unwrap();
-    fs::set_permissions(scout.path("open/secret.tgz"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(scout.path("closed"), Permissions::from_mode(0o000)).unwrap();
+    fs::set_permissions(scout.path("open/secret.tgz"), Permissions::from_mode(0o000)).unwrap();
     let done = finish(&mut as_nobody(&scout, &["--settle", "200ms"]));
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     assert!(done.stderr.contains("1 unreadable"), "{}", done.stderr);
@@ -123,14 +123,14 @@ fn what_may_not_be_read() {
     assert_eq!(found, news(&[("appeared", "closed/2.tgz"), ("appeared", "open/secret.tgz")]));
 
     // Known files that cannot be seen for a while are not gone.
-    fs::set_permissions(scout.path("closed"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(scout.path("closed"), Permissions::from_mode(0o000)).unwrap();
     finish(&mut as_nobody(&scout, &["--audit", "1s"]));
     fs::set_permissions(scout.path("closed"), Permissions::from_mode(0o755)).unwrap();
     let done = finish(&mut as_nobody(&scout, &[]));
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     assert_eq!(scout.news().len(), 3);
 
-    fs::set_permissions(scout.root(), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(scout.root(), Permissions::from_mode(0o000)).unwrap();
     let done = finish(&mut as_nobody(&scout, &[]));
     fs::set_permissions(scout.root(), Permissions::from_mode(0o755)).unwrap();
     assert_eq!(done.code, Some(74), "nothing could be read: {}", done.stderr);

@@ -39,9 +39,9 @@ fn the_answers_are_the_same_with_an_agent_and_without() {
         assert_eq!(*told, other);
     }
 
-    let [stats, status, size, list] = &live[..] else { panic!("four answers") };
-    assert_eq!(stats["namespaces"]["TOTAL"]["counters"]["jobs_completed"], 3);
-    assert_eq!(stats["namespaces"]["ATLAS"]["rankings"]["PER_USER/events"]["user-1"], 100.0);
+    let [totals, status, size, list] = &live[..] else { panic!("four answers") };
+    assert_eq!(totals["namespaces"]["TOTAL"]["counters"]["jobs_completed"], 3);
+    assert_eq!(totals["namespaces"]["ATLAS"]["rankings"]["PER_USER/events"]["user-1"], 100.0);
     assert_eq!(status["waiting"][0]["path"], "b/cut.tgz");
     assert_eq!((&status["head"], &status["sinks"][0]["behind"]), (&3.into(), &0.into()));
     assert_eq!((&size["files"], &size["waiting"], &size["directories"]), (&3.into(), &1.into(), &3.into()));
@@ -49,8 +49,8 @@ fn the_answers_are_the_same_with_an_agent_and_without() {
     assert_eq!(paths, ["a/1.tgz", "a/2.tgz", "a/gone.tgz"]);
     assert_eq!(list[0]["blake3"], hash(&job(1)));
     assert!(list[0]["gone_since"].is_null() && list[2]["gone_since"].is_string());
-    let [stats, status, size, list] = &live_words;
-    assert!(stats.contains("TOTAL") && stats.contains("user-2"), "{stats}");
+    let [totals, status, size, list] = &live_words;
+    assert!(totals.contains("TOTAL") && totals.contains("user-2"), "{totals}");
     assert!(status.contains("running") && status.contains("b/cut.tgz"), "{status}");
     assert!(size.contains("files          3"), "{size}");
     assert!(list.contains("a/gone.tgz  (gone)"), "{list}");

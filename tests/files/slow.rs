@@ -1,7 +1,8 @@
 //! Files that take their time: none is handed over before it is whole.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -98,4 +99,41 @@ fn no_patience_takes_plain_files_at_once() {
     scout.put("data.root", b"plain");
     scout.once(&["--settle", "0s"]);
     assert_eq!(scout.news().len(), 1);
+}
+
+/// The hash is of the very bytes that the size tells, though every reading is overtaken by the writer.
+#[test]
+fn a_file_that_changes_under_the_reader_is_not_handed_over() {
+    let scout = Scout::new();
+    let agent = scout.agent(&["--settle", "0s"]);
+    let mut bytes = vec![5; 64 << 20];
+    scout.put("first.dat", b"first");
+    scout.await_events(1);
+    let stop = AtomicBool::new(false);
+    std::fs::write(scout.beside("big"), &bytes).unwrap();
+    let mut file = OpenOptions::new().append(true).open(scout.beside("big")).unwrap();
+    let appended = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut appended = 0;
+            while !stop.load(Ordering::Relaxed) {
+                file.write_all(&[6]).unwrap();
+                appended += 1;
+                // Often within a reading, seldom between the looks that come before it.
+                sleep(Duration::from_millis(10));
+            }
+            appended
+        });
+        std::fs::rename(scout.beside("big"), scout.path("big.dat")).unwrap();
+        eventually("a reading", || {
+            let is_read = agent.count_logged("it must look the same twice") > 0 || scout.news().len() > 1;
+            is_read.then_some(())
+        });
+        stop.store(true, Ordering::Relaxed);
+        writer.join().unwrap()
+    });
+    bytes.resize(bytes.len() + appended, 6);
+    let events = scout.await_events(2);
+    agent.stop();
+    let size = usize::try_from(events[1]["size"].as_u64().unwrap()).unwrap();
+    assert_eq!((size, &events[1]["blake3"]), (bytes.len(), &hash(&bytes).into()));
 }
