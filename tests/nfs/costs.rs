@@ -27,13 +27,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         slow(each("only_a_forced_look_is_fresh_without_cto", only_a_forced_look_is_fresh_without_cto), 60),
         each("ways_of_refreshing", ways_of_refreshing),
         slow(each("comparison", comparison), 240),
-        // In a kernel of its own: it takes most of the memory and most of the time.
-        slow(
-            Trial::each("flat", "news_among_200_000_files", &BOTH, |case| {
-                news_in_a_flat_directory(case, 200_000, 250);
-            }),
-            300,
-        ),
     ]
     .concat()
 }
