@@ -75,6 +75,10 @@ pub fn ask(state: &Path, question: Question) -> io::Result<Option<String>> {
     stream.shutdown(std::net::Shutdown::Write)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
+    if answer.is_empty() {
+        // It gave up on a question that takes longer than it is patient.
+        return Err(io::ErrorKind::TimedOut.into());
+    }
     Ok(Some(answer))
 }
 

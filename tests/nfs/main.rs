@@ -15,9 +15,11 @@
 #![expect(clippy::print_stdout, reason = "standard output is a trial's report")]
 
 mod agent;
+mod costs;
 mod facts;
 mod guest;
 mod host;
+mod race;
 mod rig;
 mod tools;
 mod trial;
@@ -31,7 +33,8 @@ use trial::Trial;
 const PART: &str = "NFS_RIG_PART";
 
 fn main() -> ExitCode {
-    let trials: Vec<Trial> = [facts::trials(), tools::trials(), agent::trials()].concat();
+    let trials: Vec<Trial> =
+        [facts::trials(), tools::trials(), agent::trials(), costs::trials(), race::trials()].concat();
     match env::var(PART).as_deref() {
         Ok("guest") => guest::run_all(&trials),
         Ok("trial") => guest::run_one(&trials),
