@@ -44,8 +44,8 @@ pub(super) struct News {
 pub(super) struct Diff {
     /// Names to look at.
     pub news: Vec<News>,
-    /// Sub-directories that are there, known or not.
-    pub directories: Vec<Box<[u8]>>,
+    /// Sub-directories that are there, known or not, with the number that came with the name.
+    pub directories: Vec<(Box<[u8]>, u64)>,
     /// Known files that are not there any more.
     pub gone_files: Vec<KnownFile>,
     /// Waiting files that are not there any more.
@@ -76,7 +76,7 @@ pub(super) fn diff(listing: &Listing, view: &View<'_>) -> Diff {
 impl Diff {
     fn directory(&mut self, entry: &Entry, view: &View<'_>) {
         if view.rules.enters(view.path, &entry.name) {
-            self.directories.push(entry.name.clone());
+            self.directories.push((entry.name.clone(), entry.fileid));
         }
     }
 
@@ -205,6 +205,6 @@ mod tests {
         let directory = |name| entry(name, 5, EntryKind::Directory);
         let diff =
             compare(&[directory("new"), directory(".snapshot"), directory("lost+found")], true, false).1;
-        assert_eq!(diff.directories, [Box::from(b"new".as_slice())]);
+        assert_eq!(diff.directories, [(Box::from(b"new".as_slice()), 5)]);
     }
 }

@@ -111,7 +111,7 @@ impl Engine {
         if !error.is_other_file_system()
             && let Some(root) = self.roots.get_mut(root)
         {
-            root.schedule.failed(dir.0, now.steady, failures);
+            root.schedule.looked(dir.0, now.steady);
         }
     }
 
@@ -142,8 +142,8 @@ impl Engine {
         };
         self.report_listing(dir, listing, &found);
         self.take_gone(dir, &found, now);
-        for name in &found.directories {
-            self.take_directory(dir, name, not_before, now);
+        for (name, fileid) in &found.directories {
+            self.take_directory(dir, name, *fileid, not_before, now);
         }
         self.take_news(dir, found.news, &mut pass, now);
         self.passes.insert(dir, pass);
@@ -243,12 +243,15 @@ impl Engine {
         &mut self,
         dir: DirId,
         name: &[u8],
+        fileid: u64,
         not_before: Option<Timestamp>,
         now: Now,
     ) {
         let known = self.table.children(dir).get(name).copied();
         match known {
-            Some(id) if self.table.get(id).is_some_and(|child| child.gone_since.is_none()) => {}
+            Some(id) if self.table.get(id).is_some_and(|child| child.gone_since.is_none()) => {
+                self.resolve_again_if_exchanged(id, fileid, now);
+            }
             Some(id) => self.revive(id, not_before, now),
             None => {
                 let Some(parent) = self.table.get(dir) else { return };
@@ -258,6 +261,18 @@ impl Engine {
                 self.add_directory(self.store.new_dir(), child, now);
             }
         }
+    }
+
+    /// A held descriptor follows a directory that was renamed: if another has its name by now, that one is meant.
+    fn resolve_again_if_exchanged(&mut self, id: DirId, fileid: u64, now: Now) {
+        let Some(child) = self.table.get(id) else { return };
+        if child.stamp.is_some_and(|stamp| stamp.fileid == fileid) {
+            return;
+        }
+        if let Some(tree) = self.roots.get(child.root).and_then(|root| root.tree.as_ref()) {
+            tree.drop_directory(id.0);
+        }
+        self.due_at_latest(id, now.steady);
     }
 
     fn revive(&mut self, id: DirId, not_before: Option<Timestamp>, now: Now) {
@@ -295,7 +310,7 @@ impl Engine {
                     name: item.name.into(),
                     known: item.known,
                     judgement: item.judgement,
-                    origin: Origin::Listing,
+                    origin: Origin::Listing { began: pass.began.steady },
                     not_before: pass.not_before,
                 });
             }
@@ -348,10 +363,9 @@ impl Engine {
 
     /// After a listing that was not whole, or met a file in other hands.
     fn look_again_soon(&mut self, dir: DirId, now: Now) {
-        let failures = self.table.get(dir).map_or(1, |directory| directory.failures);
         let soon = now.steady.plus(self.settings.interval.min(AGAIN));
         if let Some(root) = self.root_mut(dir) {
-            root.schedule.failed(dir.0, now.steady, failures.max(1));
+            root.schedule.looked(dir.0, now.steady);
             root.schedule.at_latest(dir.0, soon);
         }
     }
