@@ -93,15 +93,20 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// The oldest call to a file system has not returned for long.
+    /// Calls to a root are under way and none has returned for long.
     MountHangs {
+        /// Its path.
+        root: String,
         /// For how long.
         seconds: u64,
         /// How many calls are under way.
         calls: usize,
     },
-    /// Calls return again.
-    MountAnswers,
+    /// Its calls return again.
+    MountAnswers {
+        /// Its path.
+        root: String,
+    },
     /// A sink is attached for the first time; it gets what comes from now on.
     SinkAttached {
         /// Which.
@@ -206,7 +211,7 @@ impl Event {
             Self::Baselined => "files_baselined",
             Self::Waiting { .. } => "files_waiting",
             Self::MountHangs { .. } => "mount_hangs",
-            Self::MountAnswers => "mount_answers",
+            Self::MountAnswers { .. } => "mount_answers",
             Self::SinkAttached { .. } => "sink_attached",
             Self::SinkUp { .. } => "sink_up",
             Self::SinkDown { .. } => "sink_down",
@@ -243,10 +248,10 @@ impl Event {
             | Self::Waiting { .. } => {
                 self.log_file();
             }
-            Self::MountHangs { seconds, calls } => {
-                error!(seconds, calls, "The file system does not answer; everything else goes on.");
+            Self::MountHangs { root, seconds, calls } => {
+                error!(root, seconds, calls, "The file system does not answer; everything else goes on.");
             }
-            Self::MountAnswers => info!("The file system answers again."),
+            Self::MountAnswers { root } => info!(root, "The file system answers again."),
             _ => self.log_sink(),
         }
     }
@@ -339,6 +344,7 @@ pub struct Reporter {
 struct State {
     counts: BTreeMap<&'static str, u64>,
     lost_roots: BTreeMap<String, String>,
+    silent_roots: BTreeMap<String, String>,
 }
 
 impl State {
@@ -350,6 +356,13 @@ impl State {
             }
             Event::RootFound { root, .. } => {
                 self.lost_roots.remove(root);
+            }
+            Event::MountHangs { root, .. } => {
+                let reason = "it does not answer; it is watched again when it does".to_owned();
+                self.silent_roots.insert(root.clone(), reason);
+            }
+            Event::MountAnswers { root } => {
+                self.silent_roots.remove(root);
             }
             _ => {}
         }
@@ -372,7 +385,10 @@ impl Reporter {
     /// The roots that cannot be watched now, each with the reason.
     #[must_use]
     pub fn lost_roots(&self) -> BTreeMap<String, String> {
-        self.state().lost_roots.clone()
+        let state = self.state();
+        let mut roots = state.silent_roots.clone();
+        roots.extend(state.lost_roots.clone());
+        roots
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -134,6 +134,7 @@ impl Engine {
                 None => self.found(number, tree, now),
                 Some(objection) => self.lose(number, objection),
             },
+            Err(error) if error.is_stale() => self.lose(number, error.to_string()),
             Err(error) => self.lose(number, format!("{error}; is it mounted?")),
         }
     }
@@ -234,6 +235,17 @@ impl Engine {
             root.lost = Some(reason.clone());
             self.reporter.emit(&Event::RootLost { root: path, reason });
         }
+    }
+
+    /// Ends a one-shot run's work on a root whose calls have not returned for so long.
+    pub(super) fn give_up_on(&mut self, number: usize, silent: Duration) {
+        self.lose(number, format!("it does not answer: no call has returned for {} s", silent.as_secs()));
+    }
+
+    /// The path of a root, for people.
+    #[must_use]
+    pub(super) fn root_name(&self, number: usize) -> String {
+        self.roots.get(number).map(|root| root.path.display().to_string()).unwrap_or_default()
     }
 
     /// Marks every directory of a root for a full listing when the last audit is old enough.

@@ -77,15 +77,21 @@ impl Handle {
 #[derive(Debug)]
 pub(super) struct Service {
     engine: Engine,
-    pools: Vec<Workers<Job>>,
-    outcomes: Receiver<Outcome>,
+    crews: Vec<Workers<Job>>,
+    silences: Vec<Silence>,
+    outcomes: Receiver<(usize, Outcome)>,
     clock: Clock,
     once: bool,
     head: watch::Sender<Seq>,
     handle: Handle,
     reporter: Reporter,
-    last_outcome: Timestamp,
-    hangs: bool,
+}
+
+/// How long the calls to one root have been silent: another root that answers must not hide it.
+#[derive(Debug, Clone, Copy)]
+struct Silence {
+    since: Timestamp,
+    said: bool,
 }
 
 /// How many workers a root gets, and what they need.
@@ -106,16 +112,16 @@ impl Service {
         head: watch::Sender<Seq>,
         handle: Handle,
     ) -> Result<Self, ServiceError> {
-        let (done, outcomes): (Sender<Outcome>, _) = unbounded();
-        let start = |root: &std::path::PathBuf| {
+        let (done, outcomes): (Sender<(usize, Outcome)>, _) = unbounded();
+        let start = |(number, root): (usize, &std::path::PathBuf)| {
             let reader = crew.reader.clone();
-            Workers::start(crew.workers, &done, move |job| perform(job, &reader))
+            Workers::start(crew.workers, &done, move |job| (number, perform(job, &reader)))
                 .map_err(|source| ServiceError::Threads { root: root.display().to_string(), source })
         };
-        let pools = engine.settings.roots.iter().map(start).collect::<Result<_, _>>()?;
+        let crews: Vec<_> = engine.settings.roots.iter().enumerate().map(start).collect::<Result<_, _>>()?;
         let (once, reporter) = (engine.settings.once, engine.reporter.clone());
-        let last_outcome = clock.now().steady;
-        Ok(Self { engine, pools, outcomes, clock, once, head, handle, reporter, last_outcome, hangs: false })
+        let silences = vec![Silence { since: clock.now().steady, said: false }; crews.len()];
+        Ok(Self { engine, crews, silences, outcomes, clock, once, head, handle, reporter })
     }
 
     /// Works until it is stopped, or in one-shot mode until nothing is left to look at.
@@ -135,7 +141,7 @@ impl Service {
 
     fn hand_out(&mut self, now: Now) -> Result<(), ServiceError> {
         while let Some((root, job)) = self.engine.next_job(now) {
-            let pool = self.pools.get(root).ok_or(ServiceError::WorkersGone)?;
+            let pool = self.crews.get(root).ok_or(ServiceError::WorkersGone)?;
             pool.submit(job).map_err(|_| ServiceError::WorkersGone)?;
         }
         Ok(())
@@ -160,37 +166,48 @@ impl Service {
         self.handle.beats.fetch_add(1, Ordering::Relaxed);
         let pause = self.engine.next_wake().map_or(BEAT, |wake| wake.since(now.steady).min(BEAT));
         match self.outcomes.recv_timeout(pause) {
-            Ok(outcome) => self.take(outcome)?,
-            Err(RecvTimeoutError::Timeout) => self.watch_for_silence(),
+            Ok((root, outcome)) => self.take(root, outcome)?,
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(ServiceError::WorkersGone),
         }
         for _ in 0..BURST {
-            let Ok(outcome) = self.outcomes.try_recv() else { break };
-            self.take(outcome)?;
+            let Ok((root, outcome)) = self.outcomes.try_recv() else { break };
+            self.take(root, outcome)?;
         }
+        self.watch_for_silence();
         Ok(())
     }
 
-    fn take(&mut self, outcome: Outcome) -> Result<(), ServiceError> {
+    fn take(&mut self, root: usize, outcome: Outcome) -> Result<(), ServiceError> {
         let now = self.clock.now();
-        self.last_outcome = now.steady;
-        if std::mem::take(&mut self.hangs) {
-            self.reporter.emit(&Event::MountAnswers);
+        if let Some(silence) = self.silences.get_mut(root) {
+            silence.since = now.steady;
+            if std::mem::take(&mut silence.said) {
+                self.reporter.emit(&Event::MountAnswers { root: self.engine.root_name(root) });
+            }
         }
         self.engine.absorb(outcome, now)?;
         Ok(())
     }
 
-    /// Says when calls are under way and none has returned for long.
+    /// Says when calls to a root are under way and none has returned for long; a one-shot run goes on without it.
     fn watch_for_silence(&mut self) {
-        let (now, calls) = (self.clock.now().steady, self.engine.in_flight());
-        if calls == 0 {
-            self.last_outcome = now;
-        }
-        let silent = now.since(self.last_outcome);
-        if silent >= HANGS_AFTER && !self.hangs {
-            self.hangs = true;
-            self.reporter.emit(&Event::MountHangs { seconds: silent.as_secs(), calls });
+        let now = self.clock.now().steady;
+        for (number, silence) in self.silences.iter_mut().enumerate() {
+            let calls = self.engine.in_flight_on(number);
+            if calls == 0 {
+                silence.since = now;
+            }
+            let silent = now.since(silence.since);
+            if silent >= HANGS_AFTER && !silence.said {
+                silence.said = true;
+                let root = self.engine.root_name(number);
+                self.reporter.emit(&Event::MountHangs { root, seconds: silent.as_secs(), calls });
+            }
+            if self.once && silent >= self.engine.settings.patience {
+                self.engine.give_up_on(number, silent);
+                silence.since = now;
+            }
         }
     }
 
@@ -198,8 +215,8 @@ impl Service {
     fn wind_down(&mut self) -> Result<(), ServiceError> {
         let end = self.clock.now().steady.plus(GRACE);
         while self.engine.in_flight() > 0 && self.clock.now().steady < end {
-            if let Ok(outcome) = self.outcomes.recv_timeout(Duration::from_millis(50)) {
-                self.take(outcome)?;
+            if let Ok((root, outcome)) = self.outcomes.recv_timeout(Duration::from_millis(50)) {
+                self.take(root, outcome)?;
             }
         }
         self.engine.end_first_walks(self.clock.now());
