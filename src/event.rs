@@ -265,7 +265,12 @@ impl Event {
                 self.log_file();
             }
             Self::MountHangs { root, seconds, calls } => {
-                error!(root, seconds, calls, "No call to the file system returns; everything else goes on.");
+                error!(
+                    root,
+                    seconds,
+                    calls,
+                    "The file system does not answer: no call returns; everything else goes on."
+                );
             }
             Self::MountAnswers { root } => info!(root, "The file system answers again."),
             _ => self.log_sink(),
@@ -364,6 +369,7 @@ pub struct Reporter {
 struct State {
     counts: BTreeMap<&'static str, u64>,
     lost_roots: BTreeMap<String, String>,
+    silent_roots: BTreeMap<String, String>,
 }
 
 impl State {
@@ -375,6 +381,13 @@ impl State {
             }
             Event::RootFound { root, .. } => {
                 self.lost_roots.remove(root);
+            }
+            Event::MountHangs { root, .. } => {
+                let reason = "it does not answer; it is watched again when it does".to_owned();
+                self.silent_roots.insert(root.clone(), reason);
+            }
+            Event::MountAnswers { root } => {
+                self.silent_roots.remove(root);
             }
             _ => {}
         }
@@ -397,7 +410,10 @@ impl Reporter {
     /// The roots that cannot be watched now, each with the reason.
     #[must_use]
     pub fn lost_roots(&self) -> BTreeMap<String, String> {
-        self.state().lost_roots.clone()
+        let state = self.state();
+        let mut roots = state.silent_roots.clone();
+        roots.extend(state.lost_roots.clone());
+        roots
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -66,6 +66,8 @@ pub(super) struct Settings {
     pub max_in_flight: NonZeroUsize,
     /// How long a decision may wait to share its flush with others.
     pub commit_delay: Duration,
+    /// How long a one-shot run waits for a root whose calls do not return.
+    pub patience: Duration,
 }
 
 /// The state machine.
@@ -236,8 +238,12 @@ impl Engine {
     #[must_use]
     pub(super) fn is_idle(&self, now: Now) -> bool {
         let is_due = |root: &Root| root.schedule.next_due().is_some_and(|due| due <= now.steady);
-        self.passes.is_empty()
-            && self.roots.iter().all(|root| root.in_flight == 0 && !(root.tree.is_some() && is_due(root)))
+        let is_done = |root: &Root| match root.tree {
+            // Calls to a root that was lost may never return.
+            None => root.lost.is_some() || root.in_flight == 0,
+            Some(_) => root.in_flight == 0 && !is_due(root),
+        };
+        self.passes.is_empty() && self.roots.iter().all(is_done)
     }
 
     /// Whether something is decided and not durable yet.

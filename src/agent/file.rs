@@ -6,7 +6,7 @@ use super::verdict::{Circumstances, Verdict, judge};
 use crate::clock::Now;
 use crate::event::Event;
 use crate::intake::Reading;
-use crate::model::{AnalysisStatus, Handover, Kind, MessageId, Stamp};
+use crate::model::{AnalysisStatus, Handover, Kind, MessageId, Stamp, Timestamp};
 use crate::mount::{FileKind, FileStat, MountError};
 use crate::rules::Judgement;
 use crate::store::{Content, DirId, SeenFile, StoreError, WaitReason, WaitRow};
@@ -28,17 +28,18 @@ impl Engine {
             Ok(Examined { stat, reading }) => self.take_examined(task, stat, reading, now)?,
             Err(error) => self.take_failed(&task, &error, now),
         };
-        if origin == Origin::Listing {
-            self.file_of_pass_done(dir, recorded, now);
+        if let Origin::Listing { began } = origin {
+            self.file_of_pass_done(dir, began, recorded, now);
         }
         Ok(())
     }
 
-    fn file_of_pass_done(&mut self, dir: DirId, recorded: bool, now: Now) {
-        if let Some(pass) = self.passes.get_mut(&dir) {
-            pass.under_way = pass.under_way.saturating_sub(1);
-            pass.conclusive &= recorded;
-        }
+    fn file_of_pass_done(&mut self, dir: DirId, began: Timestamp, recorded: bool, now: Now) {
+        // What was under way when the root was lost must not count for the listing that came after.
+        let ours = self.passes.get_mut(&dir).filter(|pass| pass.began.steady == began);
+        let Some(pass) = ours else { return };
+        pass.under_way = pass.under_way.saturating_sub(1);
+        pass.conclusive &= recorded;
         self.finish_pass_if_done(dir, now);
     }
 

@@ -41,7 +41,10 @@ pub(super) enum Read {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     /// A listing showed its name.
-    Listing,
+    Listing {
+        /// Steady time at which the look began that gave the listing: a root may be lost and listed anew meanwhile.
+        began: Timestamp,
+    },
     /// It waits, and its time has come.
     Waiting {
         /// Whether it is handed over as broken if it is broken still.

@@ -112,7 +112,7 @@ impl Engine {
         if !error.is_other_file_system()
             && let Some(root) = self.roots.get_mut(root)
         {
-            root.schedule.failed(dir.0, now.steady, failures);
+            root.schedule.looked(dir.0, now.steady);
         }
     }
 
@@ -345,7 +345,7 @@ impl Engine {
                     name: item.name.into(),
                     known: item.known,
                     judgement: item.judgement,
-                    origin: Origin::Listing,
+                    origin: Origin::Listing { began: pass.began.steady },
                     not_before: pass.not_before,
                 });
             }
@@ -398,10 +398,9 @@ impl Engine {
 
     /// After a listing that was not whole, or met a file in other hands.
     fn look_again_soon(&mut self, dir: DirId, now: Now) {
-        let failures = self.table.get(dir).map_or(1, |directory| directory.failures);
         let soon = now.steady.plus(self.settings.interval.min(AGAIN));
         if let Some(root) = self.root_mut(dir) {
-            root.schedule.failed(dir.0, now.steady, failures.max(1));
+            root.schedule.looked(dir.0, now.steady);
             root.schedule.at_latest(dir.0, soon);
         }
     }

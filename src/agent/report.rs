@@ -9,7 +9,7 @@ use super::table::Table;
 use super::watched::Watched;
 use crate::dispatch::{SinkName, SinkReport, SinkState};
 use crate::event::Reporter;
-use crate::model::RelPath;
+use crate::model::{RelPath, Timestamp};
 use crate::mount::{Operation, RpcCounts};
 use crate::status::{
     IndexLine, IndexSize, MAX_LISTED, OperationReport, RefusedMessage, Report, RootReport, SinkLine,
@@ -82,15 +82,19 @@ pub(super) fn index_size(store: &Store) -> Result<IndexSize, StoreError> {
 pub(super) fn index_list(store: &Store) -> Result<Vec<IndexLine>, StoreError> {
     let table = load_table(store)?;
     let mut lines = Vec::new();
-    for (dir, _) in table.iter() {
+    for (dir, directory) in table.iter() {
         let path = table.path(dir);
-        lines.extend(store.known(dir)?.into_values().filter_map(|known| index_line(&path, &known.file)));
+        // With a directory go its files, whose own records stay as they are.
+        let gone_with_it = directory.gone_since;
+        lines.extend(
+            store.known(dir)?.into_values().filter_map(|known| index_line(&path, &known.file, gone_with_it)),
+        );
     }
     lines.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(lines)
 }
 
-fn index_line(dir: &RelPath, file: &SeenFile) -> Option<IndexLine> {
+fn index_line(dir: &RelPath, file: &SeenFile, gone_with_it: Option<Timestamp>) -> Option<IndexLine> {
     let blake3 = match file.content {
         Content::Hashed(hash) => Some(hash.to_string()),
         Content::Unread => None,
@@ -101,7 +105,7 @@ fn index_line(dir: &RelPath, file: &SeenFile) -> Option<IndexLine> {
         size: file.stamp.size,
         blake3,
         seq: file.seq,
-        gone_since: file.gone_since.map(|since| since.to_string()),
+        gone_since: file.gone_since.or(gone_with_it).map(|since| since.to_string()),
     })
 }
 

@@ -143,6 +143,7 @@ impl Engine {
                 None => self.found(number, tree, now),
                 Some(objection) => self.lose(number, objection),
             },
+            Err(error) if error.is_stale() => self.lose(number, error.to_string()),
             Err(error) => self.lose(number, format!("{error}; is it mounted?")),
         }
     }
@@ -281,6 +282,11 @@ impl Engine {
         }
     }
 
+    /// Ends a one-shot run's work on a root whose calls have not returned for so long.
+    fn give_up_on(&mut self, number: usize, silent: Duration) {
+        self.lose(number, format!("it does not answer: no call has returned for {} s", silent.as_secs()));
+    }
+
     /// Marks every directory of a root for a full listing when the last audit is old enough.
     pub(super) fn begin_audit_if_due(&mut self, number: usize, now: Now) {
         let (Some(period), Some(root)) = (self.settings.audit, self.roots.get_mut(number)) else { return };
@@ -316,13 +322,19 @@ impl Engine {
     }
 
     /// Says when calls to a root are under way and none has returned for long, and when they return again.
+    ///
+    /// A one-shot run goes on without such a root when its patience is at its end.
     pub(super) fn watch_for_silence(&mut self, now: Now) {
-        for root in &mut self.roots {
+        let mut given_up = Vec::new();
+        for (number, root) in self.roots.iter_mut().enumerate() {
             if root.in_flight == 0 {
                 root.silent_since = now.steady;
             }
             let silent = now.steady.since(root.silent_since);
             let hangs = silent >= HANGS_AFTER;
+            if self.settings.once && silent >= self.settings.patience && root.lost.is_none() {
+                given_up.push((number, silent));
+            }
             if hangs != std::mem::replace(&mut root.hangs, hangs) {
                 let path = root.path.display().to_string();
                 self.reporter.emit(&if hangs {
@@ -331,6 +343,9 @@ impl Engine {
                     Event::MountAnswers { root: path }
                 });
             }
+        }
+        for (number, silent) in given_up {
+            self.give_up_on(number, silent);
         }
     }
 

@@ -36,6 +36,7 @@ pub(super) fn engine(config: &Config) -> Settings {
         tree: tree(config),
         max_in_flight: at_least_one(config.workers * CALLS_PER_WORKER),
         commit_delay: config.commit_delay,
+        patience: config.patience,
     }
 }
 

@@ -271,6 +271,12 @@ pub(super) struct RunArgs {
     #[arg(long, help_heading = help::STATE)]
     pub(super) print_config: bool,
 
+    /// With --once: how long to wait for a mount that does not answer
+    ///
+    /// The run then ends as for a mount that cannot be read, and the next run looks at what is left.
+    #[arg(long, value_name = "DURATION", default_value = "5m", help_heading = help::LIMITS)]
+    pub(super) patience: Span<1>,
+
     /// Threads that wait for the mount
     #[arg(long, value_name = "N", default_value = "32", value_parser = help::count(1..=1024), help_heading = help::LIMITS)]
     pub(super) workers: u64,

@@ -86,6 +86,7 @@ impl Builder<'_> {
             max_open_dirs: args.max_open_dirs.0,
             limits: limits(args),
             drain: args.drain.0,
+            patience: args.patience.0,
             commit_delay: args.commit_delay.0,
             log: self.log()?,
         })

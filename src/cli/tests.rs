@@ -239,7 +239,9 @@ fn sample(key: &str) -> &'static str {
         "amqp-body" => "legacy",
         "log" => "trace",
         "log-format" => "json",
-        "interval" | "audit" | "settle" | "give-up" | "drain" | "history" | "commit-delay" => "7m",
+        "interval" | "audit" | "settle" | "give-up" | "drain" | "patience" | "history" | "commit-delay" => {
+            "7m"
+        }
         "max-unpacked" | "max-jobdata" => "7MiB",
         "workers" | "max-open-dirs" | "max-members" => "7",
         "verbose" => "1",

@@ -64,6 +64,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long a one-shot run waits for a sink that makes no progress.
     pub drain: Duration,
+    /// How long a one-shot run waits for a mount that does not answer.
+    pub patience: Duration,
     /// How long a durable step may wait to share its flush with others.
     pub commit_delay: Duration,
     /// What is logged, and how.

@@ -84,6 +84,8 @@ impl Tree {
         let root = open(path, flags, Mode::empty())
             .map_err(|errno| MountError::new(Action::OpenRoot, &RelPath::from_bytes(bytes(path)), errno))?;
         let identity = Identity::of(path)?;
+        // A client that remembers the root's attributes opens it though the server no longer knows it.
+        stat_fd(&root, &RelPath::root(), AtFlags::STATX_FORCE_SYNC)?;
         let rpcs_at_start = RpcCounts::of(&identity.mount_point);
         let held = Mutex::new(LruCache::new(options.max_open));
         Ok(Self { path: path.to_path_buf(), root: Arc::new(root), identity, rpcs_at_start, options, held })

@@ -14,9 +14,6 @@ const EARLIEST: u64 = 900;
 /// The latest a look is due, in thousandths of the interval: the rest is for waiting and for the look itself.
 const LATEST: u64 = 980;
 
-/// The longest that a directory which cannot be looked at waits, in intervals.
-const MAX_BACKOFF_INTERVALS: u32 = 10;
-
 /// Which directory is due when. Directories are the caller's numbers.
 #[derive(Debug)]
 pub struct Schedule {
@@ -53,8 +50,7 @@ impl Schedule {
         self.due.clear();
     }
 
-    /// Takes the directory that has been due longest. It is not due again before [`Schedule::looked`] or
-    /// [`Schedule::failed`].
+    /// Takes the directory that has been due longest. It is not due again before [`Schedule::looked`].
     pub fn take_due(&mut self, now: Timestamp) -> Option<u64> {
         let (_, directory) = self.order.first().copied().filter(|(due, _)| *due <= now)?;
         self.remove(directory);
@@ -67,17 +63,12 @@ impl Schedule {
         self.order.first().map(|(due, _)| *due)
     }
 
-    /// Notes that a look at `directory` began at `at` and succeeded.
+    /// Notes that a look at `directory` began, or failed, at `at`.
+    ///
+    /// One that failed is not put off for longer: what is there when the fault ends is due within the interval.
     pub fn looked(&mut self, directory: u64, at: Timestamp) {
         let wait = self.spread();
         self.set(directory, at.plus(wait));
-    }
-
-    /// Notes that `directory` could not be looked at for the `failures`-th time in a row.
-    pub fn failed(&mut self, directory: u64, now: Timestamp, failures: u32) {
-        let intervals = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(MAX_BACKOFF_INTERVALS);
-        let wait = self.spread() * intervals.min(MAX_BACKOFF_INTERVALS);
-        self.set(directory, now.plus(wait));
     }
 
     fn set(&mut self, directory: u64, due: Timestamp) {
@@ -131,18 +122,6 @@ mod tests {
         assert_eq!(schedule.next_due(), Some(at(2)));
         schedule.remove(7);
         assert_eq!(schedule.next_due(), None);
-    }
-
-    #[test]
-    fn a_failing_directory_is_tried_ever_less_often() {
-        let mut schedule = Schedule::new(Duration::from_secs(10), 1);
-        let mut wait = |failures| {
-            schedule.failed(7, at(0), failures);
-            schedule.next_due().unwrap().seconds
-        };
-        assert!((9..10).contains(&wait(1)));
-        assert!((18..20).contains(&wait(2)));
-        assert!((90..100).contains(&wait(50)));
     }
 
     proptest! {

@@ -150,7 +150,10 @@ fn a_busy_hour(server: &Path, day: u32, hour: u32) {
         match hour % 5 {
             0 => fs::rename(path("written"), before("written")).unwrap(),
             1 => {
-                fs::File::open(before("renamed")).unwrap().set_modified(std::time::SystemTime::now()).unwrap()
+                fs::File::open(before("renamed"))
+                    .unwrap()
+                    .set_modified(std::time::SystemTime::now())
+                    .unwrap();
             }
             2 => fs::write(before("renamed"), "rewritten").unwrap(),
             3 => fs::rename(before("renamed"), folder.join(format!("moved-{hour}.tgz"))).unwrap(),
@@ -294,7 +297,7 @@ fn comparison(case: Case) {
     wait_for_index(&mut agent, &mount, &state, 24_000);
     rows.push(("`nfs-scout`, running: a poll, nothing new", next_burst(&mount)));
     news("one");
-    let (cost, _) = mount.cost(|| {
+    let (cost, ()) = mount.cost(|| {
         agent.wait_for_stdout(SOON, |text| text.lines().count() == 2);
         quiet(&mount);
     });
@@ -408,7 +411,7 @@ fn wait_for_index(agent: &mut Running, mount: &Mount, state: &Path, files: u64) 
 /// Waits until nothing was sent for longer than `actimeo=3`.
 fn quiet(mount: &Mount) {
     let (mut last, mut since) = (mount.rpcs(), Instant::now());
-    while since.elapsed() < CACHES_EXPIRE - Duration::from_millis(500) {
+    while since.elapsed() < CACHES_EXPIRE.saturating_sub(Duration::from_millis(500)) {
         sleep(Duration::from_millis(50));
         let now = mount.rpcs();
         if now != last {

@@ -6,7 +6,8 @@
 //! behind spoils one trial and not its successors.
 //!
 //! To add a trial: write a function that takes a [`trial::Case`] and panics when something does not hold, and add it to
-//! the list at the top of its file: `facts` needs no agent, `agent` runs the real binary. The tools are in `rig`.
+//! the list at the top of its file: `facts` needs no agent, `agent` runs the real binary, `faults` are what befalls it.
+//! The tools are in `rig`.
 //!
 //! The guest has one CPU and slow system calls: assert counts of RPCs and ratios there, never times. All its time comes
 //! from one clock: see [`rig::Program::clock`] for a server whose clock is off.
@@ -17,6 +18,7 @@
 mod agent;
 mod costs;
 mod facts;
+mod faults;
 mod guest;
 mod host;
 mod race;
@@ -33,8 +35,15 @@ use trial::Trial;
 const PART: &str = "NFS_RIG_PART";
 
 fn main() -> ExitCode {
-    let trials: Vec<Trial> =
-        [facts::trials(), tools::trials(), agent::trials(), costs::trials(), race::trials()].concat();
+    let trials: Vec<Trial> = [
+        facts::trials(),
+        tools::trials(),
+        agent::trials(),
+        costs::trials(),
+        race::trials(),
+        faults::trials(),
+    ]
+    .concat();
     match env::var(PART).as_deref() {
         Ok("guest") => guest::run_all(&trials),
         Ok("trial") => guest::run_one(&trials),

@@ -24,8 +24,9 @@ pub(crate) fn measured(what: &str, rpcs: &Rpcs) {
 
 /// Brings the guest back to where it was after booting: no mounts, no delay, the server up with all its exports.
 pub(crate) fn reset() {
-    mount::unmount_all();
+    // The server first: whoever unmounts without one may wait for ever.
     server::reset();
+    mount::unmount_all();
 }
 
 /// Makes the server's and the client's caches forget what they can: page cache, dentries and inodes.
@@ -57,7 +58,7 @@ pub(crate) fn create_files(folder: &Path, prefix: &str, count: usize) {
 
 /// Runs a system tool of the rig itself.
 #[track_caller]
-fn tool(program: &str, arguments: &[&str]) {
+pub(crate) fn tool(program: &str, arguments: &[&str]) {
     let output =
         Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
     let said = String::from_utf8_lossy(&output.stderr);

@@ -63,13 +63,18 @@ pub(crate) fn lose_percent(share: u8) {
     tool("tc", &["qdisc", "replace", "dev", "lo", "root", "netem", "loss", &share, "limit", "100000"]);
 }
 
-/// Brings everything back to how it is after booting.
-pub(super) fn reset() {
+/// Brings server and wire back, if they are not there: without them, a trial that failed could not even unmount.
+pub(crate) fn revive() {
     round_trip(Duration::ZERO);
     if fs::read_to_string(THREADS).unwrap().trim() == "0" {
         start();
     }
     end_grace();
+}
+
+/// Brings everything back to how it is after booting.
+pub(super) fn reset() {
+    revive();
     // Six calls of exportfs cost more than most trials: only if something was changed.
     let table = fs::read_to_string("/var/lib/nfs/etab").unwrap();
     let exports: BTreeSet<String> = table.lines().map(str::to_owned).collect();
