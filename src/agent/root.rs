@@ -14,7 +14,7 @@ use super::table::Directory;
 use crate::clock::Now;
 use crate::event::Event;
 use crate::model::Timestamp;
-use crate::mount::{Identity, MountError, Tree};
+use crate::mount::{self, Identity, MountError, Tree};
 use crate::schedule::{Schedule, ServerTime};
 use crate::store::{DirId, RootId, RootRow, StoreError};
 
@@ -268,8 +268,11 @@ impl Engine {
     /// Stops looking at a root; says why, once.
     pub(super) fn lose(&mut self, number: usize, reason: String) {
         let Some(root) = self.roots.get_mut(number) else { return };
-        root.tree = None;
+        let tree = root.tree.take();
         self.watched.leave(number);
+        if let Some(tree) = tree {
+            mount::let_go(tree);
+        }
         root.schedule.clear();
         let table = &self.table;
         let is_of_root = |dir: &DirId| table.get(*dir).is_some_and(|directory| directory.root == number);

@@ -20,4 +20,4 @@ pub use limits::directories_to_hold;
 pub use names::{Coverage, Entry, EntryKind, Listing};
 pub use rpc::{Operation, RpcCounts};
 pub use tree::{FileKind, FileStat, Refresh, Tree, TreeOptions};
-pub use workers::Workers;
+pub use workers::{Workers, let_go};

@@ -50,6 +50,14 @@ impl<J: Send + 'static> Workers<J> {
     }
 }
 
+/// Drops `held` on a thread of its own: the last descriptor of a mount that was taken away ends its session with the
+/// server, and waits for that.
+pub fn let_go<T: Send + 'static>(held: T) {
+    // If the system gives no thread it is dropped here.
+    let _ =
+        thread::Builder::new().name("let-go".to_owned()).stack_size(STACK_BYTES).spawn(move || drop(held));
+}
+
 /// Ends the process if its thread unwinds.
 struct EndOnPanic;
 
