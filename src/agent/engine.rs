@@ -224,14 +224,17 @@ impl Engine {
         });
     }
 
-    /// When something is due that is not due now.
+    /// When something is due; what has no room before an outcome comes is not waited for.
     #[must_use]
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
         let commit = self.pending.since.map(|since| since.plus(self.settings.commit_delay));
-        let looks = self.roots.iter().filter_map(|root| root.schedule.next_due()).min();
-        let looks = looks.map(|due| due.max(self.pacer.next()));
-        let roots = self.roots.iter().filter(|_| !self.settings.once).flat_map(Root::next_wake);
-        roots.chain(looks).chain(commit).min()
+        let calls = self.roots.iter().filter(|root| !root.calling && !self.settings.once);
+        let with_room = || self.roots.iter().filter(|root| root.has_room(self.settings.max_in_flight));
+        let files = with_room().filter_map(|root| root.wait_order.first()).map(|(at, _, _)| *at);
+        let looks = with_room().filter(|_| self.passes.len() < MAX_PASSES);
+        let looks = looks.filter_map(|root| root.schedule.next_due()).map(|due| due.max(self.pacer.next()));
+        let due = calls.map(|root| root.next_call).chain(files.filter(|_| !self.settings.once)).chain(looks);
+        due.chain(commit).min()
     }
 
     /// Whether a one-shot run is at its end: nothing is under way and no directory is left to look at.

@@ -79,11 +79,9 @@ impl Root {
         }
     }
 
-    /// When something of it is due; nothing but the next try while it is lost.
-    pub(super) fn next_wake(&self) -> impl Iterator<Item = Timestamp> {
-        let call = Some(self.next_call).filter(|_| !self.calling);
-        let file = self.wait_order.first().map(|(at, _, _)| *at).filter(|_| self.tree.is_some());
-        [call, file].into_iter().flatten()
+    /// Whether a call on it could be started now.
+    pub(super) fn has_room(&self, room: NonZeroUsize) -> bool {
+        self.tree.is_some() && self.in_flight < room.get()
     }
 
     /// Takes the waiting file that is due, and starts a call on the root for it.
