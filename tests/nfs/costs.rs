@@ -26,7 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         slow(each("news_is_found_under_every_mount_option", news_is_found_under_every_mount_option), 120),
         slow(each("only_a_forced_look_is_fresh_without_cto", only_a_forced_look_is_fresh_without_cto), 60),
         each("ways_of_refreshing", ways_of_refreshing),
-        slow(each("comparison", comparison), 240),
+        slow(each("comparison", comparison), 900),
     ]
     .concat()
 }
