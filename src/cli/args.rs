@@ -313,7 +313,7 @@ pub(super) struct RunArgs {
     #[arg(short, long, action = ArgAction::Count, help_heading = help::LOGGING)]
     pub(super) verbose: u8,
 
-    /// Log warnings only; no progress, no summary
+    /// Log warnings only; of the summary only what is wrong
     #[arg(short, long, help_heading = help::LOGGING)]
     pub(super) quiet: bool,
 }

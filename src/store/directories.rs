@@ -44,7 +44,7 @@ pub struct DirRow {
     pub stamp_since: Timestamp,
     /// Wall time of the last look that found it as recorded here.
     pub looked_at: Option<Timestamp>,
-    /// Wall time since when it is gone; its rows are kept for a while.
+    /// Wall time since when it is gone; its rows are kept for the history.
     pub gone_since: Option<Timestamp>,
 }
 

@@ -150,7 +150,7 @@ fn directories_go_and_come(case: Case) {
         fs::rename(&exchanged, &put_by).unwrap();
         fs::rename(&other, &exchanged).unwrap();
         fs::rename(&old, &new).unwrap();
-        // Until the renaming is seen, what comes into the directory is found under its old name.
+        // A file put in before the renaming is seen is tried on a local tree: tests/files/changes.rs.
         sleep(FAULT);
         put_job(&new, "fourth").unwrap();
         scene.jobs.go_on();
