@@ -11,10 +11,22 @@ use nfs_scout::event::Reporter;
 use nfs_scout::exit::Exit;
 use nfs_scout::status::{self, Summary, render_statistics};
 use nfs_scout::store::{Lock, Store, StoreError};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    refuse_core_files();
     cli::read(&Surroundings::of_process()).map_or_else(|stop| stop.show(), obey).into()
+}
+
+/// A core file would hold the brokers' passwords, and what was just read of jobs. Whoever must have one raises the limit of
+/// the running process: `prlimit --core=unlimited: --pid`.
+///
+/// Not by `PR_SET_DUMPABLE`: that would close `/proc/self` to the agent itself, which reads its mounts there. Where the
+/// limit cannot be set, it is left: a file that might be written at a crash is no reason not to work.
+fn refuse_core_files() {
+    let hard = getrlimit(Resource::Core).maximum;
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: hard });
 }
 
 fn obey(order: Order) -> Exit {

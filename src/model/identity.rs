@@ -72,7 +72,8 @@ impl RelPath {
     }
 }
 
-/// For people: control characters and bytes that are not UTF-8 are escaped, so that a name cannot forge a log line.
+/// For people: control characters, what turns the reading direction, and bytes that are not UTF-8 are escaped, so that a
+/// name cannot forge a log line nor look like another one.
 impl fmt::Display for RelPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_root() {
@@ -80,7 +81,7 @@ impl fmt::Display for RelPath {
         }
         for chunk in self.0.utf8_chunks() {
             for character in chunk.valid().chars() {
-                if character.is_control() {
+                if character.is_control() || misleads(character) {
                     write!(f, "{}", character.escape_default())?;
                 } else {
                     write!(f, "{character}")?;
@@ -92,6 +93,15 @@ impl fmt::Display for RelPath {
         }
         Ok(())
     }
+}
+
+/// Whether a character is none to see, but moves others: line separators, and marks of the reading direction, with which
+/// `gpj.exe` is shown as `exe.jpg`.
+fn misleads(character: char) -> bool {
+    matches!(
+        character,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
 }
 
 impl fmt::Debug for RelPath {
@@ -202,6 +212,9 @@ mod tests {
         assert_eq!(RelPath::from("a\nb").to_string(), "a\\nb");
         assert_eq!(RelPath::from_bytes(*b"\xff.tgz").to_string(), "\\xff.tgz");
         assert_eq!(RelPath::root().to_string(), ".");
+        assert_eq!(RelPath::from("a\u{2028}b").to_string(), "a\\u{2028}b");
+        assert_eq!(RelPath::from("\u{202e}gpj.exe").to_string(), "\\u{202e}gpj.exe");
+        assert_eq!(RelPath::from("Zürich \u{5d0}").to_string(), "Zürich \u{5d0}");
     }
 
     #[test]

@@ -46,16 +46,18 @@ impl Timestamp {
     }
 
     /// `self` moved later by `duration`.
+    ///
+    /// Takes any nanoseconds: a server or a damaged row may say more than a second's, which no kernel checks.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
-        let nanoseconds = self.nanoseconds + duration.subsec_nanos();
-        let carry = i64::from(nanoseconds >= 1_000_000_000);
+        /// Nanoseconds in a second.
+        const SECOND: u32 = 1_000_000_000;
+        let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        let nanoseconds = self.nanoseconds % SECOND + duration.subsec_nanos();
+        let carry = i64::from(self.nanoseconds / SECOND + nanoseconds / SECOND);
         Self {
-            seconds: self
-                .seconds
-                .saturating_add(i64::try_from(duration.as_secs()).unwrap_or(i64::MAX))
-                .saturating_add(carry),
-            nanoseconds: nanoseconds % 1_000_000_000,
+            seconds: self.seconds.saturating_add(seconds).saturating_add(carry),
+            nanoseconds: nanoseconds % SECOND,
         }
     }
 
@@ -107,5 +109,8 @@ mod tests {
         assert_eq!(end.since(start), Duration::from_millis(1_200));
         assert_eq!(start.since(end), Duration::ZERO);
         assert_eq!(start.as_millis(), 10_900);
+        let lie = Timestamp { seconds: 10, nanoseconds: u32::MAX };
+        let normal = Timestamp { seconds: 15, nanoseconds: 294_967_294 };
+        assert_eq!(lie.plus(Duration::from_nanos(999_999_999)), normal);
     }
 }

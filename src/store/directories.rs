@@ -66,6 +66,18 @@ pub(super) fn encode_dir(row: &DirRow) -> Vec<u8> {
     codec::encode(&StoredDir::V1(row.clone()))
 }
 
+pub(super) fn decode_root(key: &[u8], value: &[u8]) -> Result<(RootId, RootRow), StoreError> {
+    let id = keys::last_u32(key).ok_or(StoreError::Damaged { what: "a root's key" })?;
+    let StoredRoot::V1(row) = codec::decode(value, "a root")?;
+    Ok((RootId(id), row))
+}
+
+pub(super) fn decode_dir(key: &[u8], value: &[u8]) -> Result<(DirId, DirRow), StoreError> {
+    let id = keys::number_at(key, 1).ok_or(StoreError::Damaged { what: "a directory's key" })?;
+    let StoredDir::V1(row) = codec::decode(value, "a directory")?;
+    Ok((DirId(id), row))
+}
+
 impl Store {
     /// Every root ever watched.
     pub fn roots(&self) -> Result<Vec<(RootId, RootRow)>, StoreError> {
@@ -73,9 +85,7 @@ impl Store {
             .scan_prefix(keys::ROOTS)
             .map(|entry| {
                 let (key, value) = entry?;
-                let id = keys::last_u32(&key).ok_or(StoreError::Damaged { what: "a root's key" })?;
-                let StoredRoot::V1(row) = codec::decode(&value, "a root")?;
-                Ok((RootId(id), row))
+                decode_root(&key, &value)
             })
             .collect()
     }
@@ -84,9 +94,7 @@ impl Store {
     pub fn directories(&self) -> impl Iterator<Item = Result<(DirId, DirRow), StoreError>> {
         self.db.scan_prefix(keys::DIRECTORIES).map(|entry| {
             let (key, value) = entry?;
-            let id = keys::number_at(&key, 1).ok_or(StoreError::Damaged { what: "a directory's key" })?;
-            let StoredDir::V1(row) = codec::decode(&value, "a directory")?;
-            Ok((DirId(id), row))
+            decode_dir(&key, &value)
         })
     }
 

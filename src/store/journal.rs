@@ -76,7 +76,7 @@ pub(super) fn write(handover: &Handover, batch: &mut sled::Batch) {
     }
 }
 
-fn decode(seq: Seq, bytes: &[u8]) -> Result<Handover, StoreError> {
+pub(super) fn decode(seq: Seq, bytes: &[u8]) -> Result<Handover, StoreError> {
     let StoredHandover::V1(row) = codec::decode(bytes, "a handover")?;
     Ok(Handover {
         seq,

@@ -36,6 +36,11 @@ pub(super) fn load(db: &sled::Db) -> Result<Totals, StoreError> {
     Ok(totals)
 }
 
+/// Whether a row of the ledger can be read.
+pub(super) fn check_row(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    load_row(key, value, &mut Totals::default()).ok_or(StoreError::Damaged { what: "a row of the ledger" })
+}
+
 fn load_row(key: &[u8], value: &[u8], totals: &mut Totals) -> Option<()> {
     let (kind, parts) = split(key)?;
     match (kind, parts.as_slice()) {

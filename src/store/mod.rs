@@ -14,6 +14,7 @@ mod journal;
 mod keys;
 mod ledger;
 mod lock;
+mod row;
 mod seen;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,8 @@ pub use directories::{DirId, DirRow, RootId, RootRow};
 pub use error::StoreError;
 pub use journal::{Refused, SinkCursor};
 pub use lock::Lock;
+#[doc(hidden)]
+pub use row::read_row;
 pub use seen::{Content, Known, KnownFile, SeenFile};
 pub use transaction::Transaction;
 pub use waiting::{WaitReason, WaitRow};

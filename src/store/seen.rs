@@ -59,7 +59,7 @@ enum StoredRun {
     V1(Vec<SeenFile>),
 }
 
-fn decode_run(value: &[u8]) -> Result<Vec<SeenFile>, StoreError> {
+pub(super) fn decode_run(value: &[u8]) -> Result<Vec<SeenFile>, StoreError> {
     let StoredRun::V1(files) = codec::decode(value, "a run of files")?;
     Ok(files)
 }
@@ -211,14 +211,14 @@ fn is_full(files: &[SeenFile], next: &SeenFile) -> bool {
 }
 
 /// Fingerprints of the files whose numbers share all but the last six bits: neighbours are often created together.
-type Block = Vec<(u8, u64)>;
+pub(super) type Block = Vec<(u8, u64)>;
 
 #[derive(Serialize, Deserialize)]
 enum StoredBlock {
     V1(Block),
 }
 
-fn decode_block(value: &[u8]) -> Result<Block, StoreError> {
+pub(super) fn decode_block(value: &[u8]) -> Result<Block, StoreError> {
     let StoredBlock::V1(block) = codec::decode(value, "a block of fileids")?;
     Ok(block)
 }

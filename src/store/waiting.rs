@@ -51,6 +51,12 @@ pub(super) fn encode(row: &WaitRow) -> Vec<u8> {
     codec::encode(&StoredWait::V1(row.clone()))
 }
 
+pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<(DirId, Vec<u8>, WaitRow), StoreError> {
+    let dir = keys::number_at(key, 1).ok_or(StoreError::Damaged { what: "a waiting file's key" })?;
+    let StoredWait::V1(row) = codec::decode(value, "a waiting file")?;
+    Ok((DirId(dir), key.get(9..).unwrap_or_default().to_vec(), row))
+}
+
 impl Store {
     /// Every file that waits.
     pub fn waiting(&self) -> Result<Vec<(DirId, Vec<u8>, WaitRow)>, StoreError> {
@@ -58,10 +64,7 @@ impl Store {
             .scan_prefix(keys::WAITING)
             .map(|entry| {
                 let (key, value) = entry?;
-                let dir =
-                    keys::number_at(&key, 1).ok_or(StoreError::Damaged { what: "a waiting file's key" })?;
-                let StoredWait::V1(row) = codec::decode(&value, "a waiting file")?;
-                Ok((DirId(dir), key.get(9..).unwrap_or_default().to_vec(), row))
+                decode(&key, &value)
             })
             .collect()
     }

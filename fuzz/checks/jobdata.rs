@@ -1,0 +1,55 @@
+//! The text of a jobdata member. A line with a secret is planted behind the first NUL byte (or in front), and must not
+//! be seen in anything that comes out.
+
+use std::sync::LazyLock;
+
+use nfs_scout::intake::{Limits, MAX_FIELDS, Redaction, parse_jobdata, read_archive};
+use nfs_scout::model::{JobFigures, Value};
+
+static REDACTION: LazyLock<Redaction> = LazyLock::new(Redaction::default);
+
+pub(crate) fn check(data: &[u8]) {
+    let secret = super::secret_for(data);
+    let at = data.iter().position(|byte| *byte == 0).unwrap_or(0);
+    let (before, after) = data.split_at(at);
+    let key: &[u8] = if data.len() % 2 == 0 { b"BOINC_AUTHENTICATOR=" } else { b"my_password =" };
+    let text = [before, key, secret.as_bytes(), b"\n", after].concat();
+    let file = super::gzip_stored(&tar_of(&text));
+    let reading =
+        read_archive(&file[..], &Limits::default(), &REDACTION).expect("a slice is always readable");
+    super::archive::check_reading(&reading, &file);
+    let redacted = reading.jobdata_text.as_deref().expect("a whole archive with jobdata");
+    let shown = format!("{reading:?} {}", serde_json::to_string(&reading.jobdata).expect("fields are JSON"));
+    assert!(!shown.contains(&secret), "the secret shows");
+    check_fields(redacted);
+}
+
+/// What is in the fields stays in bounds, and survives being written out and read again.
+fn check_fields(text: &str) {
+    let fields = parse_jobdata(text);
+    assert!(fields.fields().count() <= MAX_FIELDS);
+    let lines: usize = text.split(['\n', '\r']).filter(|line| !line.trim().is_empty()).count();
+    assert!(fields.fields().count() + fields.odd_lines() as usize <= lines);
+    let written: String = fields.fields().map(|(key, value)| format!("{key}={value}\n")).collect();
+    let again = parse_jobdata(&written);
+    assert!(again.fields().eq(fields.fields()), "written out and read again, the fields differ");
+    let figures = JobFigures::of(&fields);
+    assert!(figures.events >= 0);
+    for amount in [figures.cpuusage, figures.diskusage].into_iter().flatten() {
+        assert!(amount.is_finite());
+    }
+    assert!(
+        fields.fields().all(|(_, value)| !matches!(value, Value::Text(text) if text.contains(['\n', '\r'])))
+    );
+}
+
+fn tar_of(text: &[u8]) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_path("jobdata").expect("a short name");
+    header.set_size(text.len() as u64);
+    header.set_cksum();
+    let mut tar = header.as_bytes().to_vec();
+    tar.extend_from_slice(text);
+    tar.resize(tar.len().next_multiple_of(512) + 1024, 0);
+    tar
+}

@@ -1,0 +1,18 @@
+//! A row of the database as a damaged disk may hand it over: the key's length, the key, the value. A handover that can be
+//! read at all is also spelled and counted, as the couriers would do with it.
+
+use nfs_scout::intake::parse_jobdata;
+use nfs_scout::model::{Totals, changes_of};
+use nfs_scout::store::read_row;
+
+pub(crate) fn check(data: &[u8]) {
+    let Some((length, rest)) = data.split_first() else { return };
+    let (key, value) = rest.split_at(usize::from(*length).min(rest.len()));
+    let Ok(Some(mut handover)) = read_row(key, value) else { return };
+    handover.jobdata = handover.jobdata_text.as_deref().map(parse_jobdata);
+    super::names::check_message(&handover);
+    let mut totals = Totals::default();
+    for change in changes_of(&handover) {
+        totals.apply(&change);
+    }
+}

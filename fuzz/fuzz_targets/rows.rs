@@ -1,0 +1,10 @@
+//! What a damaged disk may hand to the store.
+#![no_main]
+
+#[path = "../checks/mod.rs"]
+mod checks;
+
+#[global_allocator]
+static MEMORY: cap::Cap<std::alloc::System> = cap::Cap::new(std::alloc::System, checks::MEMORY_LIMIT);
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::rows::check(data));
