@@ -4,8 +4,9 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use nfs_scout::agent::{self, Ended, Question};
-use nfs_scout::cli::{self, Inquiry, Order, Surroundings};
+use nfs_scout::advise::{self, Wish};
+use nfs_scout::agent::{self, Ended, PlanError, Question};
+use nfs_scout::cli::{self, Inquiry, Order, PlanOrder, Surroundings};
 use nfs_scout::config::{Config, LogFormat, LogSettings, Mode};
 use nfs_scout::event::Reporter;
 use nfs_scout::exit::Exit;
@@ -26,6 +27,7 @@ fn obey(order: Order) -> Exit {
             }
             run(&config)
         }
+        Order::Plan(order) => plan(&order),
         Order::Ask(inquiry) => answer(&inquiry),
         Order::Print(text) => print(&text),
     }
@@ -74,6 +76,35 @@ fn exit_of(config: &Config, ended: &Ended, summary: &Summary) -> Exit {
         Exit::SinkUnreachable
     } else {
         Exit::Done
+    }
+}
+
+/// Tells what intervals cost and give.
+fn plan(order: &PlanOrder) -> Exit {
+    let intervals =
+        if order.intervals.is_empty() { advise::INTERVALS.to_vec() } else { order.intervals.clone() };
+    let wish = Wish { intervals, latency: order.latency };
+    let plan = match agent::plan(&order.path, &order.state, &wish) {
+        Ok(plan) => plan,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error}");
+            return match error {
+                PlanError::Mount(_) => Exit::MountUnreadable,
+                PlanError::Store(error) if error.is_held() => Exit::Held,
+                _ => Exit::Internal,
+            };
+        }
+    };
+    if let Some(path) = &order.svg
+        && let Err(error) = std::fs::write(path, advise::svg(&plan))
+    {
+        let _ = writeln!(io::stderr(), "error: cannot write {}: {error}", path.display());
+        return Exit::Usage;
+    }
+    if order.json {
+        print(&(serde_json::to_string(&plan).unwrap_or_default() + "\n"))
+    } else {
+        print(&advise::render(&plan))
     }
 }
 
@@ -139,6 +170,7 @@ fn in_words(question: Question, json: &str) -> Result<String, NoAnswer> {
         Question::Report => status::render(&serde_json::from_str(json)?),
         Question::IndexSize => status::render_size(&serde_json::from_str(json)?),
         Question::IndexList => status::render_list(&serde_json::from_str::<Vec<_>>(json)?),
+        Question::Traffic => json.to_owned(),
     })
 }
 

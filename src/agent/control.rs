@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
+use super::plan;
 use super::report::{self, Live};
 use crate::store::{Store, StoreError, control_socket};
 
@@ -32,10 +33,12 @@ pub enum Question {
     IndexSize,
     /// Every file known.
     IndexList,
+    /// How often files arrive where.
+    Traffic,
 }
 
 impl Question {
-    const ALL: [Self; 4] = [Self::Statistics, Self::Report, Self::IndexSize, Self::IndexList];
+    const ALL: [Self; 5] = [Self::Statistics, Self::Report, Self::IndexSize, Self::IndexList, Self::Traffic];
 
     fn word(self) -> &'static str {
         match self {
@@ -43,6 +46,7 @@ impl Question {
             Self::Report => "report",
             Self::IndexSize => "index-size",
             Self::IndexList => "index-list",
+            Self::Traffic => "traffic",
         }
     }
 }
@@ -54,6 +58,7 @@ pub fn answer(question: Question, store: &Store, live: Option<&Live>) -> Result<
         Question::Report => json(&report::report(store, live)?),
         Question::IndexSize => json(&report::index_size(store)?),
         Question::IndexList => json(&report::index_list(store)?),
+        Question::Traffic => json(&plan::traffic(store)?),
     })
 }
 

@@ -24,22 +24,25 @@ impl Engine {
             self.leave(root, now);
         }
         self.busy.remove(&(dir, task.name.clone()));
+        let arrived = examined.as_ref().is_ok_and(|examined| has_arrived(&task, &examined.stat));
         let recorded = match examined {
             Ok(Examined { stat, reading }) => self.take_examined(task, stat, reading, now)?,
             Err(error) => self.take_failed(&task, &error, now),
         };
         if let Origin::Listing { began } = origin {
-            self.file_of_pass_done(dir, began, recorded, now);
+            self.file_of_pass_done(dir, began, recorded, arrived, now);
         }
         Ok(())
     }
 
-    fn file_of_pass_done(&mut self, dir: DirId, began: Timestamp, recorded: bool, now: Now) {
+    fn file_of_pass_done(&mut self, dir: DirId, began: Timestamp, recorded: bool, arrived: bool, now: Now) {
         // What was under way when the root was lost must not count for the listing that came after.
         let ours = self.passes.get_mut(&dir).filter(|pass| pass.began.steady == began);
         let Some(pass) = ours else { return };
         pass.under_way = pass.under_way.saturating_sub(1);
         pass.conclusive &= recorded;
+        pass.sighting.rpcs += 1;
+        pass.sighting.arrivals += u32::from(arrived);
         self.finish_pass_if_done(dir, now);
     }
 
@@ -52,7 +55,7 @@ impl Engine {
         now: Now,
     ) -> Result<bool, StoreError> {
         if let Some(root) = self.root_mut(task.dir) {
-            root.server_time.observe(&stat.stamp);
+            root.server_time.observe(&stat.stamp, now.steady);
         }
         match (stat.kind, reading) {
             (FileKind::Directory, _) => {
@@ -259,6 +262,12 @@ impl Engine {
             self.stop_waiting(dir, &name, now);
         }
     }
+}
+
+/// Whether a name that a listing showed is a file that came into the directory since the last one.
+fn has_arrived(task: &FileTask, stat: &FileStat) -> bool {
+    let known = task.known.as_ref().map(|known| known.file.stamp.fileid);
+    stat.kind == FileKind::File && task.judgement != Judgement::Ignored && known != Some(stat.stamp.fileid)
 }
 
 /// A reason for waiting, for people.

@@ -7,6 +7,7 @@
 //! run       starts all of it beside the sinks, and ends it
 //! ```
 
+mod agenda;
 mod control;
 mod diff;
 mod engine;
@@ -15,6 +16,7 @@ mod job;
 mod journal;
 mod look;
 mod pass;
+mod plan;
 mod report;
 mod root;
 mod run;
@@ -25,5 +27,6 @@ mod verdict;
 mod watched;
 
 pub use control::{Question, answer, ask};
+pub use plan::{PlanError, plan};
 pub use run::{AgentError, Ended, run};
 pub use service::ServiceError;

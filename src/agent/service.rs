@@ -176,7 +176,9 @@ impl Service {
                 self.take(outcome)?;
             }
         }
-        self.engine.end_first_walks(self.clock.now());
+        let now = self.clock.now();
+        self.engine.end_first_walks(now);
+        self.engine.save_learnt(true, now)?;
         self.commit()
     }
 }

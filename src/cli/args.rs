@@ -25,6 +25,9 @@ pub(super) enum Command {
     /// Watch directories and hand over what is new
     #[command(after_help = help::RUN, after_long_help = help::RUN_LONG)]
     Run(Box<RunArgs>),
+    /// Show what each interval costs in RPCs and gives in latency, on this very mount
+    #[command(after_help = help::PLAN)]
+    Plan(PlanArgs),
     /// Show the statistics that the agent keeps itself
     #[command(after_help = help::STATS)]
     Stats(InquiryArgs),
@@ -79,6 +82,30 @@ pub(super) struct InquiryArgs {
     pub(super) config: Option<PathBuf>,
 }
 
+/// What a plan is made for.
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    /// The directory that is or will be watched
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub(super) path: PathBuf,
+
+    /// The intervals to show, separated by commas [default: 1s to 1h]
+    #[arg(long, value_name = "DURATION,...", value_delimiter = ',')]
+    pub(super) interval: Vec<Span<100>>,
+
+    /// Recommend an interval for this mean latency
+    #[arg(long, value_name = "DURATION")]
+    pub(super) latency: Option<Span<1>>,
+
+    /// Draw latency against cost into this SVG file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) svg: Option<PathBuf>,
+
+    /// How it is asked
+    #[command(flatten)]
+    pub(super) inquiry: InquiryArgs,
+}
+
 /// The options of `run`. Each is also a key of the configuration file and a `NFS_SCOUT_*` variable, by its name.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "one field a flag, as typed")]
@@ -123,11 +150,13 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s", help_heading = help::OFTEN)]
     pub(super) interval: Span<100>,
 
-    /// Looks at directories a second, at most: auto, or a rate like 200/s
+    /// RPCs that looking for changes may cost: auto, a rate like 200/s, or with --once a number like 500
     ///
-    /// A look at an unchanged directory is one RPC. auto is what --interval needs. A smaller budget stretches the
-    /// interval, which is said.
-    #[arg(long, value_name = "auto|N/s", default_value = "auto", help_heading = help::OFTEN)]
+    /// A look at an unchanged directory is one RPC. auto is twice what --interval needs: looks go where files are
+    /// expected, and no directory waits longer than --interval. A smaller budget stretches the interval, which is
+    /// said. With --once, auto looks at every directory; 500 looks at those that --interval makes due before the
+    /// next run, and then at those most worth a look until 500 RPCs are spent.
+    #[arg(long, value_name = "auto|N/s|N", default_value = "auto", help_heading = help::OFTEN)]
     pub(super) budget: Budget,
 
     /// How to look past the NFS client's cache

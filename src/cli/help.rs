@@ -23,6 +23,7 @@ EXAMPLES
   nfs-scout run /mnt/data                       print a JSON line for every new file
   nfs-scout run --once /mnt/data                the same for what is new since the last run, from cron
   nfs-scout run /mnt/data --redis redis://localhost --amqp amqp://localhost
+  nfs-scout plan /mnt/data --latency 5s         which interval for 5 s, and what it costs
   nfs-scout stats                               what was counted
   nfs-scout run --help                          every option
 
@@ -68,6 +69,18 @@ EXIT CODES
   69  a sink was unreachable and work is left in the outbox; it is kept, the next run sends it
   74  the mount could not be read (with --strict: or a part of it)
   75  another agent holds this state directory; nothing was changed";
+
+pub(super) const PLAN: &str = "\
+EXAMPLES
+  nfs-scout plan /mnt/data
+      What intervals from 1 s to 1 h cost and give. Uses what an agent has learnt of PATH, else walks it.
+  nfs-scout plan /mnt/data --latency 5s
+      And the command line that finds files after 5 s in the mean.
+  nfs-scout plan /mnt/data --interval 10s,30s --svg plan.svg
+
+The time of one RPC is measured. RPC/S counts looking, listing and reading new files. OF TOUCH JOB is the part of what
+`find -type f -exec touch` would cost once an interval. MEAN, P99 and WORST are times from a file's arrival until it
+is handed over.";
 
 pub(super) const STATS: &str = "\
 EXAMPLES

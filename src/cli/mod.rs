@@ -21,13 +21,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::config::{Config, mask_secrets};
 use crate::exit::Exit;
-use args::{Cli, Command, IndexCommand, InquiryArgs};
+use args::{Cli, Command, IndexCommand, InquiryArgs, PlanArgs};
 use layers::Layers;
 
 pub use error::UsageError;
@@ -71,10 +72,29 @@ pub enum Order {
         /// What is odd but no error; to be logged once the log is set up.
         warnings: Vec<String>,
     },
+    /// Tell what intervals cost and give.
+    Plan(PlanOrder),
     /// Answer from the stored state.
     Ask(Inquiry),
     /// Print this text: the configuration, a completion script, a manual page.
     Print(String),
+}
+
+/// What a plan is made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanOrder {
+    /// The directory, absolute.
+    pub path: PathBuf,
+    /// The intervals to show; empty for the usual ones.
+    pub intervals: Vec<Duration>,
+    /// The wished mean latency.
+    pub latency: Option<Duration>,
+    /// Where to draw it.
+    pub svg: Option<PathBuf>,
+    /// The state directory whose agent may know the tree, absolute.
+    pub state: PathBuf,
+    /// Whether the answer is JSON instead of a table.
+    pub json: bool,
 }
 
 /// A question to the stored state.
@@ -136,6 +156,7 @@ pub fn read(around: &Surroundings) -> Result<Order, Stop> {
     let typed = Cli::try_parse_from_args(around)?;
     match typed.command {
         Command::Run(args) => read_run(around, args.config),
+        Command::Plan(args) => read_plan(around, args),
         Command::Stats(args) => ask(around, Question::Stats, args),
         Command::Status(args) => ask(around, Question::Status, args),
         Command::Index { command: IndexCommand::Stat(args) } => ask(around, Question::IndexStat, args),
@@ -171,12 +192,28 @@ fn read_run(around: &Surroundings, config: Option<PathBuf>) -> Result<Order, Sto
 
 /// Finds the state directory as `run` would; with `--state` nothing else needs to be right.
 fn ask(around: &Surroundings, question: Question, args: InquiryArgs) -> Result<Order, Stop> {
+    let json = args.json;
+    Ok(Order::Ask(Inquiry { question, state: state_of(around, args)?, json }))
+}
+
+fn state_of(around: &Surroundings, args: InquiryArgs) -> Result<PathBuf, Stop> {
     let state = match args.state {
         Some(state) => Some(state),
         None => Layers::read(&run_command(), around, args.config)?.state(),
     };
-    let state = build::state_directory(state.as_deref(), around)?;
-    Ok(Order::Ask(Inquiry { question, state, json: args.json }))
+    Ok(build::state_directory(state.as_deref(), around)?)
+}
+
+fn read_plan(around: &Surroundings, args: PlanArgs) -> Result<Order, Stop> {
+    let json = args.inquiry.json;
+    Ok(Order::Plan(PlanOrder {
+        path: build::absolute(&args.path, "PATH", around)?,
+        intervals: args.interval.into_iter().map(|interval| interval.0).collect(),
+        latency: args.latency.map(|latency| latency.0),
+        svg: args.svg,
+        state: state_of(around, args.inquiry)?,
+        json,
+    }))
 }
 
 fn run_command() -> clap::Command {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::Budget::{Auto, PerSecond};
+use super::Budget::{Auto, PerRun, PerSecond};
 
 /// The longest duration taken, ten years: far beyond any use, far below where adding it to a clock overflows.
 const LONGEST: Duration = Duration::from_secs(3653 * 24 * 3600);
@@ -34,7 +34,7 @@ pub enum ValueError {
     #[error("write auto, or a whole number of at least 1")]
     NotANumber,
     /// Not a budget.
-    #[error("write auto, or a rate over 0 like 200/s")]
+    #[error("write auto, a rate over 0 like 200/s, or with --once a number of RPCs like 500")]
     NotABudget,
     /// Not a glob.
     #[error("not a pattern: {0}; write for example '*.tgz' or 'scratch/**'")]
@@ -135,6 +135,8 @@ pub enum Budget {
     Auto,
     /// This many a second in the mean.
     PerSecond(f64),
+    /// This many in a one-shot run, beside what the interval needs.
+    PerRun(u64),
 }
 
 impl FromStr for Budget {
@@ -147,7 +149,7 @@ impl FromStr for Budget {
         match text.strip_suffix("/s") {
             _ if text == "auto" => Some(Auto),
             Some(text) => rate(text).map(PerSecond),
-            None => None,
+            None => text.parse().ok().filter(|number| *number > 0).map(PerRun),
         }
         .ok_or(ValueError::NotABudget)
     }

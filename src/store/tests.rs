@@ -208,3 +208,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_the_schedule_learnt_is_kept_by_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, other) = (RootId(1), RootId(2));
+    let row = |ids: &[u64]| {
+        ids.iter().map(|id| (DirId(*id), vec![u8::try_from(*id).unwrap(); 40])).collect::<Vec<_>>()
+    };
+    {
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.schedule_clock(root).unwrap(), None);
+        store.put_learnt(root, 0, &row(&[1, 63])).unwrap();
+        store.put_learnt(root, 1, &row(&[64, 127])).unwrap();
+        store.put_learnt(other, 1, &row(&[65])).unwrap();
+        store.put_learnt(root, 0, &row(&[63])).unwrap();
+        store.put_schedule_clock(root, b"clock").unwrap();
+    }
+    let store = Store::open(folder.path()).unwrap();
+    assert_eq!(store.learnt(root).unwrap(), row(&[63, 64, 127]).into_iter().collect());
+    assert_eq!(store.schedule_clock(root).unwrap().as_deref(), Some(b"clock".as_slice()));
+    store.put_learnt(root, 1, &[]).unwrap();
+    assert_eq!(store.learnt(root).unwrap(), row(&[63]).into_iter().collect());
+    assert_eq!(store.learnt(other).unwrap(), row(&[65]).into_iter().collect());
+}

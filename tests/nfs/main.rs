@@ -15,6 +15,7 @@
 #![expect(clippy::indexing_slicing, reason = "as above")]
 #![expect(clippy::print_stdout, reason = "standard output is a trial's report")]
 
+mod adaptive;
 mod agent;
 mod costs;
 mod facts;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let trials: Vec<Trial> = [
         facts::trials(),
         tools::trials(),
+        adaptive::trials(),
         agent::trials(),
         costs::trials(),
         race::trials(),
