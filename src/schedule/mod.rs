@@ -3,12 +3,25 @@
 //! Pure: `now` and the seed come in as arguments, so that the same code runs in the agent, in a simulation and in a
 //! forecast. Times are steady times of our own clock; the server's stamps are compared only with one another.
 
+pub mod adaptive;
+mod deadlines;
+mod heap;
 mod interval;
+mod once;
 mod pacer;
+mod price;
+mod purse;
 mod racy;
+mod rate;
+mod saved;
 mod settle;
+mod stride;
+mod terms;
+mod weights;
 
 pub use interval::Schedule;
 pub use pacer::Pacer;
 pub use racy::{MAX_RACY_AGE, ServerTime};
+pub use saved::{Saved, SavedClock};
 pub use settle::{Proof, SettlePolicy, Step};
+pub use terms::{Budget, Outlook, Sighting, Slot, Terms};

@@ -1,0 +1,104 @@
+//! Pays for looks: keeps the mean rate of RPCs at the budget.
+//!
+//! Counts in time rather than in tokens: what is paid moves on the time until which all is paid. A long listing would
+//! stop every other look for as long as it is paid for, so it becomes a debt that is paid off with half the budget.
+
+/// How much may be saved up, in seconds of the budget: what was put off a little is caught up with.
+const SAVED: f64 = 2.0;
+
+/// The longest listing, in RPCs, that is paid at once.
+const PAID_AT_ONCE: f64 = 32.0;
+
+/// Debts above so many seconds of the whole budget are paid off before anything else.
+const MOST_DEBT: f64 = 300.0;
+
+/// What was paid for. Times are seconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Purse {
+    paid_until: f64,
+    debt: f64,
+}
+
+impl Purse {
+    /// When the next look may begin.
+    pub(super) fn next(&self) -> f64 {
+        self.paid_until
+    }
+
+    /// The part of the budget that is left for looks.
+    pub(super) fn free_share(&self) -> f64 {
+        if self.debt > 0.0 { 0.5 } else { 1.0 }
+    }
+
+    /// Pays for a look that begins at `now`, and as much again of a debt.
+    pub(super) fn pay_look(&mut self, now: f64, rate: f64) {
+        let surplus = (self.debt - MOST_DEBT * rate).max(0.0);
+        let repaid = self.debt.min(1.0) + surplus;
+        self.debt -= repaid.min(self.debt);
+        self.paid_until = self.paid_until.max(now - SAVED) + (1.0 + repaid) / rate;
+    }
+
+    /// Pays for what a look cost beyond its one RPC.
+    pub(super) fn pay_listing(&mut self, rpcs: u32, rate: f64) {
+        let rpcs = f64::from(rpcs);
+        if rpcs > PAID_AT_ONCE {
+            self.debt += rpcs;
+        } else {
+            self.paid_until += rpcs / rate;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RPCs spent within `seconds` by one who asks every millisecond; each `every`-th look lists `listing` RPCs more.
+    fn spent(rate: f64, seconds: u32, every: u32, listing: u32) -> (u32, u32) {
+        let mut purse = Purse::default();
+        let (mut looks, mut rpcs) = (0, 0);
+        for millisecond in 0..seconds * 1000 {
+            let now = 1000.0 + f64::from(millisecond) / 1000.0;
+            while purse.next() <= now {
+                purse.pay_look(now, rate);
+                looks += 1;
+                rpcs += 1;
+                if looks % every == 0 {
+                    purse.pay_listing(listing, rate);
+                    rpcs += listing;
+                }
+            }
+        }
+        (looks, rpcs)
+    }
+
+    #[track_caller]
+    fn check(rate: f64, every: u32, listing: u32) {
+        let (looks, rpcs) = spent(rate, 600, every, listing);
+        let budget = rate * 600.0;
+        assert!((f64::from(rpcs) - budget).abs() < 0.03 * budget, "{looks} looks, {rpcs} RPCs of {budget}");
+    }
+
+    #[test]
+    fn the_mean_rate_is_the_budget() {
+        check(3.0, 1, 0);
+        check(100.0, 1, 0);
+        check(100.0, 3, 5);
+        check(100.0, 5000, 3000);
+        // Listings alone cost more than the budget: nothing is left for long, but the mean is kept.
+        check(20.0, 10, 700);
+    }
+
+    #[test]
+    fn half_the_budget_is_left_for_looks_while_a_long_listing_is_paid_off() {
+        let mut purse = Purse::default();
+        purse.pay_look(1000.0, 10.0);
+        purse.pay_listing(400, 10.0);
+        let mut looks = 0;
+        while purse.next() < 1020.0 {
+            purse.pay_look(1000.0, 10.0);
+            looks += 1;
+        }
+        assert!((100..=120).contains(&looks), "{looks} looks in 20 s, 2 s of them saved up before");
+    }
+}

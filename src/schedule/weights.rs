@@ -1,0 +1,204 @@
+//! How far each time scale is to be trusted: learnt from which of them foretold the arrivals.
+//!
+//! The expected rate is a weighted sum of what the scales say and of a base rate that all directories share. Each arrival
+//! is credited to the terms of that sum in the proportion in which they foretold it, and a term's weight is its credit
+//! over what it alone had foretold: expectation and maximisation for a mixture of intensities (for self-exciting
+//! processes: Veen & Schoenberg 2008), done online with forgetting. Only what was known at the look before counts, since
+//! only that can set the time of a look. A term that foretells twice too much gets half its weight, a bursty tree comes
+//! to trust its shortest scale, a steady one its longest, and equal directories end with the base rate alone.
+//!
+//! Weights are shared by all directories of a class.
+
+#![expect(clippy::indexing_slicing, reason = "classes, scales and terms are counted by constants")]
+
+use super::rate::{self, PerScale, SCALES};
+
+/// Terms of the sum: the scales, then the base rate.
+const TERMS: usize = SCALES + 1;
+
+/// What the sum trusts before anything is learnt.
+const FIRST_TRUST: [f64; TERMS] = [0.05, 0.1, 0.15, 0.5, 0.2];
+
+/// How many arrivals it takes to outweigh [`FIRST_TRUST`].
+const FIRST_CREDIT: f64 = 20.0;
+
+/// How many arrivals, come or foretold, a class remembers: half are forgotten at this number.
+const MEMORY: f64 = 4000.0;
+
+/// The most credits that one look can give, as a multiple of what was expected, and beyond it: a drop of a thousand
+/// files is one event.
+const SURPRISE: (f64, f64) = (4.0, 8.0);
+
+/// Directories that share weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Class {
+    /// How many looks showed arrivals, saturating.
+    pub(super) evidence: u8,
+    /// Whether directories were found in it.
+    pub(super) holds_directories: bool,
+    /// Whether it was made while we watched, and started from its elder sibling's counts.
+    pub(super) is_heir: bool,
+}
+
+const EVIDENCES: usize = 5;
+const CLASSES: usize = EVIDENCES * 4;
+
+impl Class {
+    fn index(self) -> usize {
+        let evidence = match self.evidence {
+            0 => 0,
+            1 => 1,
+            2..4 => 2,
+            4..16 => 3,
+            _ => 4,
+        };
+        evidence + EVIDENCES * (usize::from(self.holds_directories) + 2 * usize::from(self.is_heir))
+    }
+}
+
+/// Credit and forecast of each term.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Learnt {
+    credit: [f64; TERMS],
+    foretold: [f64; TERMS],
+}
+
+impl Learnt {
+    fn new() -> Self {
+        Self { credit: FIRST_TRUST.map(|weight| weight * FIRST_CREDIT), foretold: [FIRST_CREDIT; TERMS] }
+    }
+
+    fn weights(&self) -> [f64; TERMS] {
+        let mut weights = self.credit;
+        for (weight, foretold) in weights.iter_mut().zip(self.foretold) {
+            *weight /= foretold;
+        }
+        weights
+    }
+
+    fn forget(&mut self) {
+        if self.foretold.iter().any(|files| *files > MEMORY) || self.credit.iter().sum::<f64>() > MEMORY {
+            for value in self.credit.iter_mut().chain(&mut self.foretold) {
+                *value *= 0.5;
+            }
+        }
+    }
+}
+
+/// The expected rate of one directory, in files a second, term by term.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Forecast {
+    /// The part that each scale answers for; it decays with that scale's memory.
+    pub(super) scales: PerScale,
+    /// The part that stays.
+    pub(super) base: f64,
+}
+
+impl Forecast {
+    /// Files a second right now.
+    pub(super) fn total(&self) -> f64 {
+        self.scales.iter().sum::<f64>() + self.base
+    }
+}
+
+/// The time from one look to the next, and what was known at its beginning.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    /// Files a second that each scale foretold at its beginning.
+    pub(super) rates: PerScale,
+    /// Its length.
+    pub(super) seconds: f64,
+    /// How much of each scale's forecast was left when the arrivals came.
+    pub(super) left_then: PerScale,
+    /// How much of it is left at its end.
+    pub(super) left_now: PerScale,
+}
+
+/// The weights of all classes, and the base rate.
+#[derive(Debug, Clone)]
+pub(super) struct Weights {
+    classes: [Learnt; CLASSES],
+    /// Files that came, and the seconds of all directories in which they came.
+    files: f64,
+    seconds: f64,
+}
+
+/// The base rate that is assumed for a start: one file a directory and day.
+const FIRST_BASE_SECONDS: f64 = 86_400.0;
+
+/// Over how many files the base rate is the mean.
+const BASE_MEMORY: f64 = 10_000.0;
+
+impl Weights {
+    /// Weights before anything is learnt.
+    pub(super) fn new() -> Self {
+        Self { classes: [Learnt::new(); CLASSES], files: 1.0, seconds: FIRST_BASE_SECONDS }
+    }
+
+    /// Files a second that a directory gets in the mean of all.
+    pub(super) fn base(&self) -> f64 {
+        self.files / self.seconds
+    }
+
+    /// What is expected of a directory of `class` whose scales say `rates`.
+    pub(super) fn forecast(&self, class: Class, rates: &PerScale) -> Forecast {
+        let [weights @ .., base] = self.of(class).weights();
+        let mut scales = *rates;
+        for (rate, weight) in scales.iter_mut().zip(weights) {
+            *rate *= weight;
+        }
+        Forecast { scales, base: base * self.base() }
+    }
+
+    /// Learns from a look at which `arrivals` were seen.
+    pub(super) fn learn(&mut self, class: Class, span: &Span, arrivals: f64) {
+        let base = self.base();
+        let (mut then, mut foretold) = ([base; TERMS], [base * span.seconds; TERMS]);
+        for scale in 0..SCALES {
+            then[scale] = span.rates[scale] * span.left_then[scale];
+            foretold[scale] = span.rates[scale] * rate::MEMORY[scale] * (1.0 - span.left_now[scale]);
+        }
+        let learnt = &mut self.classes[class.index()];
+        let weights = learnt.weights();
+        let sum =
+            |terms: &[f64; TERMS]| terms.iter().zip(weights).map(|(term, weight)| term * weight).sum::<f64>();
+        let credited = arrivals.min(SURPRISE.0 * sum(&foretold) + SURPRISE.1);
+        let rate = sum(&then).max(f64::MIN_POSITIVE);
+        for term in 0..TERMS {
+            learnt.credit[term] += credited * weights[term] * then[term] / rate;
+            learnt.foretold[term] += foretold[term];
+        }
+        learnt.forget();
+        self.learn_base(credited, span.seconds);
+    }
+
+    fn learn_base(&mut self, arrivals: f64, seconds: f64) {
+        self.files += arrivals;
+        self.seconds += seconds;
+        if self.files > BASE_MEMORY {
+            self.files *= 0.5;
+            self.seconds *= 0.5;
+        }
+    }
+
+    /// Base rate and classes, as they are saved.
+    pub(super) fn save(&self) -> ([f64; 2], Vec<f32>) {
+        let classes = self.classes.iter().flat_map(|learnt| learnt.credit.into_iter().chain(learnt.foretold));
+        ([self.files, self.seconds], classes.map(rate::narrow).collect())
+    }
+
+    /// Takes over what was saved, if it has this program's number of classes.
+    pub(super) fn restore(&mut self, [files, seconds]: [f64; 2], classes: &[f32]) {
+        (self.files, self.seconds) = (files, seconds);
+        if classes.len() == CLASSES * TERMS * 2 {
+            for (learnt, saved) in self.classes.iter_mut().zip(classes.chunks_exact(TERMS * 2)) {
+                let places = learnt.credit.iter_mut().chain(&mut learnt.foretold);
+                places.zip(saved).for_each(|(place, saved)| *place = f64::from(*saved));
+            }
+        }
+    }
+
+    fn of(&self, class: Class) -> &Learnt {
+        &self.classes[class.index()]
+    }
+}
