@@ -24,7 +24,6 @@ use super::heap::Heap;
 use super::price::Price;
 use super::purse::Purse;
 use super::rate::{self, Rate};
-use super::saved::{Saved, SavedClock};
 use super::stride;
 use super::terms::{Budget, Outlook, Sighting, Slot, Terms};
 use super::weights::{Class, Span, Weights};

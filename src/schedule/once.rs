@@ -95,7 +95,7 @@ impl Schedule {
     }
 
     /// Takes a directory that a one-shot run owes a look: what was never looked at, then what would break its bound
-    /// before `next_run`. Gives each directory at most once; the pace is the caller's.
+    /// before `next_run`. The caller tells what came of the looks at the end of the run: so none is given twice.
     pub fn take_owed(&mut self, now: Timestamp, next_run: Timestamp) -> Option<Slot> {
         self.observe(now);
         let next_run = seconds(next_run);
@@ -107,9 +107,9 @@ impl Schedule {
 
     /// Takes the directory most worth a look in a one-shot run, after [`Schedule::take_owed`] has nothing more to give.
     pub fn take_worth(&mut self, now: Timestamp) -> Option<Slot> {
-        let now = self.observe(now);
-        let (key, slot) = self.keys.first()?;
-        self.price.move_to(key, now, f64::INFINITY);
+        self.observe(now);
+        // The virtual clock stands: a run spends at its caller's pace, which says nothing of the price.
+        let (_, slot) = self.keys.first()?;
         Some(self.take(slot))
     }
 }
