@@ -2,7 +2,7 @@
 //!
 //! | key | row |
 //! |---|---|
-//! | `m` name | format, agent's name, last steady time |
+//! | `m` name | format, agent's name, last steady time, head of the journal, number of commits |
 //! | `r` root | a watched root |
 //! | `d` directory | a directory |
 //! | `s` directory, run | up to 64 files of a directory |
@@ -23,6 +23,7 @@ pub(super) const FORMAT: &[u8] = b"mformat";
 pub(super) const AGENT_ID: &[u8] = b"magent";
 pub(super) const LAST_STEADY: &[u8] = b"mtime";
 pub(super) const HEAD: &[u8] = b"mhead";
+pub(super) const COMMITS: &[u8] = b"mcommits";
 
 pub(super) const ROOTS: &[u8] = b"r";
 pub(super) const DIRECTORIES: &[u8] = b"d";

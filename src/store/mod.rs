@@ -15,10 +15,12 @@ mod keys;
 mod learnt;
 mod ledger;
 mod lock;
+mod mark;
 mod seen;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod upkeep;
 mod waiting;
 
 use std::fs::File;
@@ -27,6 +29,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::model::{Seq, Timestamp, Totals};
 
+use mark::Mark;
+
 pub use directories::{DirId, DirRow, RootId, RootRow};
 pub use error::StoreError;
 pub use journal::{Refused, SinkCursor};
@@ -34,6 +38,7 @@ pub use learnt::LEARNT_A_ROW;
 pub use lock::Lock;
 pub use seen::{Content, Known, KnownFile, SeenFile};
 pub use transaction::Transaction;
+pub use upkeep::Requeued;
 pub use waiting::{WaitReason, WaitRow};
 
 /// The format of this version's database; an older one is migrated at opening, a newer one refused.
@@ -53,6 +58,7 @@ const FLUSH_EVERY_MS: u64 = 500;
 pub struct Store {
     db: sled::Db,
     file: File,
+    mark: Mark,
     agent_id: String,
     writer: Mutex<Writer>,
     _lock: Lock,
@@ -62,6 +68,7 @@ pub struct Store {
 #[derive(Debug)]
 struct Writer {
     head: Seq,
+    commits: u64,
     next_dir: u64,
     next_root: u32,
     totals: Totals,
@@ -79,14 +86,23 @@ impl Store {
         let db = open_database(&folder)?;
         let file = File::open(folder.join("db")).map_err(|source| StoreError::io("open", &folder, source))?;
         check_format(&db, &folder)?;
+        let mut mark = Mark::open(path)?;
+        let commits = commits(&db)?;
+        // A database that was moved aside on purpose is begun anew.
+        if is_new {
+            mark.note(commits)?
+        } else {
+            mark.check(commits)?
+        }
         let agent_id = agent_id(&db)?;
         let writer = Writer {
             head: journal::last_seq(&db)?,
+            commits,
             next_dir: directories::next_dir(&db)?,
             next_root: directories::next_root(&db)?,
             totals: ledger::load(&db)?,
         };
-        let store = Self { db, file, agent_id, writer: Mutex::new(writer), _lock: lock };
+        let store = Self { db, file, mark, agent_id, writer: Mutex::new(writer), _lock: lock };
         if is_new {
             store.make_durable()?;
             sync_folder(&folder)?;
@@ -147,6 +163,12 @@ fn check_format(db: &sled::Db, folder: &Path) -> Result<(), StoreError> {
         FORMAT => Ok(()),
         found => Err(StoreError::Format { path: folder.to_path_buf(), found, known: FORMAT }),
     }
+}
+
+fn commits(db: &sled::Db) -> Result<u64, StoreError> {
+    let stored =
+        db.get(keys::COMMITS)?.map(|value| codec::decode(&value, "the number of commits")).transpose()?;
+    Ok(stored.unwrap_or(0))
 }
 
 fn agent_id(db: &sled::Db) -> Result<String, StoreError> {
