@@ -417,6 +417,13 @@ impl Reporter {
         self.state().counts.get(counter).copied().unwrap_or(0)
     }
 
+    /// Looks at directories that told something.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        let how = ["directories_unchanged", "directories_changed", "directories_confirmed"];
+        how.into_iter().map(|how| self.count(how)).sum()
+    }
+
     /// The roots that cannot be watched now, each with the reason.
     #[must_use]
     pub fn lost_roots(&self) -> BTreeMap<String, String> {

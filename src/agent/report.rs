@@ -42,6 +42,7 @@ pub(super) fn report(store: &Store, live: Option<&Live>) -> Result<Report, Store
         running: live.is_some(),
         roots: roots(store, &table, live)?,
         rpcs: live.and_then(|live| live.watched.rpcs()).map(|counts| operations(&counts)).unwrap_or_default(),
+        looks: live.map_or(0, |live| live.reporter.looks()),
         waiting_count,
         waiting,
         head: store.head(),

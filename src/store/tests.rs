@@ -231,6 +231,7 @@ fn what_the_schedule_learnt_is_kept_by_directory() {
     store.put_learnt(root, 1, &[]).unwrap();
     assert_eq!(store.learnt(root).unwrap(), row(&[63]).into_iter().collect());
     assert_eq!(store.learnt(other).unwrap(), row(&[65]).into_iter().collect());
+}
 
 fn put_one(store: &Store, number: u16) {
     let mut transaction = Transaction::default();

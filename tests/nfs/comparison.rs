@@ -90,8 +90,10 @@ impl Field {
         rows.push(Row { what: "`nfs-scout`, running: a poll, nothing new", rpcs });
         self.news("one");
         rows.push(self.row("`nfs-scout`, running: a poll, 2 new files found and read", || {
+            let before = agent::asked(&self.mount);
             agent.wait_for_stdout(SOON, |text| text.lines().count() == 2);
-            agent::wait_for_confirmed(&self.mount);
+            agent::wait_for_confirmed();
+            agent::wait_for_looks(&self.mount, &before, ALL_DIRECTORIES);
         }));
         agent.terminate(SOON).expect_code(0);
     }

@@ -41,17 +41,19 @@ fn unchanged_directory_is_one_rpc(case: Case) {
     let state = agent::new_state();
     agent::once(&mount, &state, &["--baseline"]);
     let agent = agent::start_known(&mount, &state, 500, &["--interval", "12s"]);
-    let reported = || -> u64 {
-        let status = agent::inquire(&state, &["status"]);
-        let counts = status["rpcs"].as_object().unwrap().iter();
-        counts.filter(|(name, _)| *name != "SEQUENCE").map(|(_, it)| it["count"].as_u64().unwrap()).sum()
-    };
-    let said_before = reported();
-    let poll = agent::next_poll(&mount, 500);
-    rig::measured("a poll of 500 unchanged directories at depth 6, caches expired", &poll);
+    let looks = || agent::inquire(&state, &["status"])["looks"].as_u64().unwrap();
+    // The time between the two counts is as long at the end as at the beginning, but for a few looks.
+    let said_before = looks();
+    let poll = agent::next_poll(&mount, 1500);
+    let looked = looks() - said_before;
+    println!(
+        "{}{looked} looks at 500 unchanged directories at depth 6, caches expired: {poll}",
+        rig::MEASURED
+    );
     assert_eq!(poll.total(), poll.of("GETATTR"), "{poll}");
-    assert!((490..=510).contains(&poll.total()), "{poll}");
-    assert_eq!(reported() - said_before, poll.total(), "the agent's own count");
+    assert!(poll.total() * 100 <= looked * 102, "{looked} looks: {poll}");
+    let reported = agent::inquire(&state, &["status"])["rpcs"]["GETATTR"]["count"].as_u64().unwrap();
+    assert!(reported >= poll.total(), "the agent's own count: {reported}");
     agent.terminate(SOON).expect_code(0);
 
     sleep(CACHES_EXPIRE);
@@ -77,7 +79,7 @@ fn news_in_a_large_directory(case: Case) {
 
 /// What it costs a running agent to find a new archive among known files: at most 10 RPCs, and one a thousand files.
 fn one_is_new(mount: &Mount, state: &Path, files: u32) {
-    let mut agent = agent::start_known(mount, state, 1, &["--interval", "5s"]);
+    let mut agent = agent::start_known(mount, state, 1, &["--interval", "15s"]);
     assert_eq!(agent.stdout(), "", "nothing is new yet\n{}", agent.stderr());
     let idle = agent::next_poll(mount, 1);
     rig::measured(&format!("a poll of {files} unchanged files in one directory"), &idle);
@@ -88,7 +90,7 @@ fn one_is_new(mount: &Mount, state: &Path, files: u32) {
         agent.wait_for_stdout(agent::limit(), |text| text.contains("new.tgz"));
     });
     rig::measured(&format!("found, stat'ed and read one new archive among {files} files"), &found);
-    let (confirmed, ()) = mount.cost(|| agent::wait_for_confirmed(mount));
+    let (confirmed, ()) = mount.cost(agent::wait_for_confirmed);
     rig::measured(&format!("the confirming second listing of {files} files"), &confirmed);
     assert_eq!(agent.stdout().lines().count(), 1, "{}", agent.stdout());
     agent.terminate(SOON).expect_code(0);

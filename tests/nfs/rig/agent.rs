@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Mount, Program, Rpcs, Running, next_tick};
 use crate::trial::PATIENCE;
@@ -12,8 +12,6 @@ use crate::wish;
 
 /// What takes a few seconds in the guest may take this long on a slow machine.
 const LIMIT: Duration = Duration::from_secs(90);
-/// Longer than any pause within a poll, shorter than the one between two polls.
-const PAUSE: Duration = Duration::from_millis(1500);
 /// Longer than a young stamp waits for its confirming listing (2.1 s).
 const CONFIRMED: Duration = Duration::from_secs(3);
 
@@ -41,15 +39,12 @@ pub(crate) fn start(mount: &Mount, state: &Path, arguments: &[&str]) -> Running 
 
 /// The same with an index that knows these directories already; returns when it has looked at each of them, and once
 /// more at those whose stamps were young.
-///
-/// Such an agent looks at all directories at once, so that its polls have a beginning and an end. One that makes its
-/// first contact spreads them over the interval, and they stay spread.
 #[track_caller]
 pub(crate) fn start_known(mount: &Mount, state: &Path, directories: u32, arguments: &[&str]) -> Running {
     let before = asked(mount);
     let mut agent = start(mount, state, arguments);
     wait_for_looks(mount, &before, directories);
-    wait_for_confirmed(mount);
+    wait_for_confirmed();
     assert!(agent.is_alive(), "{}", agent.stderr());
     agent
 }
@@ -84,51 +79,28 @@ pub(crate) fn sample() -> &'static Path {
 }
 
 /// Waits until the confirming listings, if any, are over.
-#[track_caller]
-pub(crate) fn wait_for_confirmed(mount: &Mount) {
-    wait_for_silence(mount, CONFIRMED);
+pub(crate) fn wait_for_confirmed() {
+    sleep(CONFIRMED);
 }
 
-/// The RPCs from now, when nothing is under way, until these directories were looked at and nothing is under way again.
+/// The RPCs from now until as many looks as these directories were made: they are spread over half the interval.
 #[track_caller]
 pub(crate) fn next_poll(mount: &Mount, directories: u32) -> Rpcs {
     let before = asked(mount);
     wait_for_looks(mount, &before, directories);
-    wait_for_silence(mount, PAUSE);
     asked(mount).since(&before)
 }
 
+/// Waits until as many looks as these directories were made since then.
 #[track_caller]
-fn wait_for_looks(mount: &Mount, before: &Rpcs, directories: u32) {
-    // One may have lost its turn to another that was asked for twice.
-    let enough = u64::from(directories) * 98 / 100;
+pub(crate) fn wait_for_looks(mount: &Mount, before: &Rpcs, directories: u32) {
+    let enough = u64::from(directories);
     super::eventually("a poll", limit(), || asked(mount).since(before).of("GETATTR") >= enough);
 }
 
 /// The RPCs but for the sign of life that an `NFSv4` client gives in any case.
-fn asked(mount: &Mount) -> Rpcs {
+pub(crate) fn asked(mount: &Mount) -> Rpcs {
     let mut rpcs = mount.rpcs();
     rpcs.0.remove("SEQUENCE");
     rpcs
-}
-
-/// Waits until nothing was asked for so long; panics, with what is asked all the time, if that never happens.
-#[track_caller]
-fn wait_for_silence(mount: &Mount, silence: Duration) {
-    let (began, first) = (Instant::now(), asked(mount));
-    let (mut last, mut since) = (first.clone(), began);
-    while since.elapsed() < silence {
-        sleep(Duration::from_millis(50));
-        let now = asked(mount);
-        assert!(
-            began.elapsed() < limit(),
-            "the mount was never silent for {silence:?} within {:?}: since the beginning {}, in the last moment {}",
-            limit(),
-            now.since(&first),
-            now.since(&last),
-        );
-        if now != last {
-            (last, since) = (now, Instant::now());
-        }
-    }
 }
