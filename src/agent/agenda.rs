@@ -6,11 +6,14 @@ use std::collections::HashMap;
 
 use super::engine::Settings;
 use crate::model::Timestamp;
-use crate::schedule::{Budget, Outlook, Pacer, Schedule, Sighting, Slot, Terms};
+use crate::schedule::{Budget, Pacer, Schedule, Sighting, Slot, Terms};
 use crate::store::{DirId, LEARNT_A_ROW, RootId, Store, StoreError};
 
 /// Rows of learnt rates written in one go: 4096 directories, some milliseconds.
 const ROWS_AT_ONCE: u64 = 64;
+
+/// How much more than what the interval needs is spent however slow the server is: listings cost too.
+const RESERVE: f64 = 1.2;
 
 /// A time after every other.
 const NEVER: Timestamp = Timestamp { seconds: i64::MAX / 1_000_000_000, nanoseconds: 0 };
@@ -192,21 +195,28 @@ impl Agenda {
         }
     }
 
-    /// Spends this share of the budget from now on.
+    /// Spends this share of the budget from now on, but no less than the interval needs: a promise is kept also to a
+    /// slow server, with fewer calls under way.
     pub(super) fn brake(&mut self, share: f64) {
-        self.schedule.brake(share);
+        let rate = match self.terms.budget {
+            Budget::Auto => 2.0 * self.needed_rate(),
+            Budget::PerSecond(rate) => rate,
+        };
+        self.schedule.brake(share.max(RESERVE * self.needed_rate() / rate).min(1.0));
+    }
+
+    /// Looks a second that the interval needs.
+    #[must_use]
+    pub(super) fn needed_rate(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a count of directories")]
+        let directories = self.len() as f64;
+        directories / self.terms.promise.as_secs_f64().max(0.001)
     }
 
     /// The longest time that a directory goes unchecked.
     #[must_use]
     pub(super) fn kept_bound(&self) -> std::time::Duration {
         self.schedule.kept_bound()
-    }
-
-    /// What is expected of a directory.
-    #[must_use]
-    pub(super) fn outlook(&self, dir: DirId) -> Option<Outlook> {
-        self.slots.get(&dir).map(|slot| self.schedule.outlook(*slot))
     }
 
     /// How many directories there are.

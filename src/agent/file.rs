@@ -11,6 +11,16 @@ use crate::mount::{FileKind, FileStat, MountError};
 use crate::rules::Judgement;
 use crate::store::{Content, DirId, SeenFile, StoreError, WaitReason, WaitRow};
 
+/// RPCs that reading a file costs beside the first look at it: ACCESS or OPEN, two more looks, READ, CLOSE.
+const READ_RPCS: u32 = 4;
+
+/// What a file of a listing means for the schedule.
+#[derive(Clone, Copy)]
+struct Cost {
+    rpcs: u32,
+    arrived: bool,
+}
+
 impl Engine {
     pub(super) fn absorb_examined(
         &mut self,
@@ -25,24 +35,27 @@ impl Engine {
         }
         self.busy.remove(&(dir, task.name.clone()));
         let arrived = examined.as_ref().is_ok_and(|examined| has_arrived(&task, &examined.stat));
+        let was_read =
+            examined.as_ref().is_ok_and(|examined| !matches!(examined.reading, ReadOutcome::NotRead));
+        let rpcs = 1 + if was_read { READ_RPCS } else { 0 };
         let recorded = match examined {
             Ok(Examined { stat, reading }) => self.take_examined(task, stat, reading, now)?,
             Err(error) => self.take_failed(&task, &error, now),
         };
         if let Origin::Listing { began } = origin {
-            self.file_of_pass_done(dir, began, recorded, arrived, now);
+            self.file_of_pass_done(dir, began, recorded, Cost { rpcs, arrived }, now);
         }
         Ok(())
     }
 
-    fn file_of_pass_done(&mut self, dir: DirId, began: Timestamp, recorded: bool, arrived: bool, now: Now) {
+    fn file_of_pass_done(&mut self, dir: DirId, began: Timestamp, recorded: bool, cost: Cost, now: Now) {
         // What was under way when the root was lost must not count for the listing that came after.
         let ours = self.passes.get_mut(&dir).filter(|pass| pass.began.steady == began);
         let Some(pass) = ours else { return };
         pass.under_way = pass.under_way.saturating_sub(1);
         pass.conclusive &= recorded;
-        pass.sighting.rpcs += 1;
-        pass.sighting.arrivals += u32::from(arrived);
+        pass.sighting.rpcs += cost.rpcs;
+        pass.sighting.arrivals += u32::from(cost.arrived);
         self.finish_pass_if_done(dir, now);
     }
 

@@ -190,8 +190,10 @@ impl Engine {
         // How long a tree has been at rest before first contact only our own wall clock can tell: a guess, and nothing
         // but the first guess at a rate hangs on it.
         let guess = is_first.then(|| began.wall.since(stamp.mtime));
-        let listing_rpcs = 1 + u32::try_from(listing.entries.len()).unwrap_or(u32::MAX) / NAMES_A_READDIR;
-        Sighting { arrivals: 0, changed, changed_ago: least.max(guess), rpcs: 1 + listing_rpcs }
+        let readdirs = 1 + u32::try_from(listing.entries.len()).unwrap_or(u32::MAX) / NAMES_A_READDIR;
+        // The look itself, ACCESS, and one look for each name of the path: it may have been renamed.
+        let depth = u32::try_from(self.table.path(dir).components().count()).unwrap_or(u32::MAX);
+        Sighting { arrivals: 0, changed, changed_ago: least.max(guess), rpcs: 2 + depth + readdirs }
     }
 
     /// Notes what the stamp says of the server's clock and of the listing under it.
@@ -331,10 +333,10 @@ impl Engine {
         for dir in self.table.subtree(top) {
             let had_pass = self.passes.remove(&dir).is_some();
             let Some(directory) = self.table.get_mut(dir) else { continue };
-            if directory.looking.take().is_some() || had_pass {
-                if let Some(root) = self.root_mut(dir) {
-                    root.agenda.again(dir, now.steady);
-                }
+            if (directory.looking.take().is_some() || had_pass)
+                && let Some(root) = self.root_mut(dir)
+            {
+                root.agenda.again(dir, now.steady);
             }
             let Some(directory) = self.table.get(dir) else { continue };
             if let Some(tree) = self.roots.get(directory.root).and_then(|root| root.tree.as_ref()) {

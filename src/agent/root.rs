@@ -342,6 +342,7 @@ impl Engine {
         let all: usize = self.roots.iter().map(|root| root.agenda.len()).sum();
         for root in &mut self.roots {
             root.agenda.share_budget(all);
+            root.brake.keep(root.agenda.needed_rate());
         }
         let bounds =
             self.roots.iter().filter(|root| root.tree.is_some()).map(|root| root.agenda.kept_bound());

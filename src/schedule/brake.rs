@@ -41,6 +41,8 @@ pub struct Brake {
     most: f64,
     room: f64,
     share: f64,
+    /// Calls a second that are made however slow the server is.
+    needed: f64,
     samples: Vec<Duration>,
     last_step: Timestamp,
     reading: Option<Duration>,
@@ -58,6 +60,7 @@ impl Brake {
             most,
             room: most,
             share: 1.0,
+            needed: 0.0,
             samples: Vec::with_capacity(SAMPLES),
             last_step: now,
             reading: None,
@@ -100,6 +103,11 @@ impl Brake {
         self.least[0] = Some(self.least[0].map_or(reading, |least| least.min(reading)));
     }
 
+    /// Leaves room for so many calls a second in any case.
+    pub fn keep(&mut self, calls_per_second: f64) {
+        self.needed = calls_per_second;
+    }
+
     /// What is usual: the least reading of the last five to ten minutes; `None` before the first.
     #[must_use]
     pub fn baseline(&self) -> Option<Duration> {
@@ -118,11 +126,12 @@ impl Brake {
         self.share
     }
 
-    /// How many calls may be under way.
+    /// How many calls may be under way: by Little's law no fewer than what is needed takes, twice over.
     #[must_use]
     pub fn room(&self) -> usize {
+        let needed = 2.0 * self.needed * self.reading.unwrap_or_default().as_secs_f64();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 2 and `most`")]
-        let room = self.room as usize;
+        let room = self.room.max(needed.ceil()).min(self.most) as usize;
         room
     }
 }
@@ -165,6 +174,15 @@ mod tests {
         go(&mut brake, now, 11 * 60_000, SLOW_NOW);
         assert_eq!(brake.baseline(), Some(SLOW_NOW));
         assert!((brake.share() - 1.0).abs() < f64::EPSILON && brake.room() == 64);
+    }
+
+    #[test]
+    fn what_is_needed_has_room_however_slow_the_server() {
+        let mut brake = Brake::new(64, Timestamp::default());
+        brake.keep(300.0);
+        let now = go(&mut brake, 0, 5_000, FAST);
+        go(&mut brake, now, 5_000, SLOW_NOW);
+        assert_eq!(brake.room(), 30, "300 calls a second of 50 ms each, twice over");
     }
 
     #[test]

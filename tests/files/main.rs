@@ -5,6 +5,7 @@
 #[path = "../../examples/generate/archive.rs"]
 mod archive;
 mod bad_input;
+mod budget;
 mod changes;
 mod configuration;
 mod example;
