@@ -134,7 +134,7 @@ pub(crate) const WORKLOADS: [Workload; 19] = [
         budget: Some(2_000.0),
         promise: 1_000.0,
         rate: 1.0 / 10_000.0,
-        ..family("million", "1 M directories, B = 2,000/s", (1_000_000, (2.5, 2.0)), |writer, share| {
+        ..family("million", "1 M directories, B = 2,000/s", (1_000_000, (1.25, 0.75)), |writer, share| {
             zipfian(writer, share, 1.0);
         })
     },

@@ -47,8 +47,14 @@ const STRETCH: f64 = 1.03;
 /// The part of the budget that is counted on for deadlines.
 const SURE: f64 = 0.95;
 
+/// By how much faster than needed to look at all within the bound looks go that deadlines ask for, at least.
+const SURE_PACE: f64 = 1.1;
+
 /// Strides differ by up to this part from what they should be: equal ones would march in step.
 const JITTER: f64 = 0.05;
+
+/// Beyond so many bounds, strides need not be exact.
+const KEYS_BEYOND: f64 = 2.0;
 
 /// How far the wheel of deadlines reaches, in bounds.
 const SPAN: f64 = 1.5;
@@ -89,8 +95,6 @@ pub(super) struct Directory {
     pub(super) model: u32,
     /// RPCs beside the GETATTR and the new names, when it has changed.
     pub(super) listing: u16,
-    /// How many looks showed arrivals.
-    pub(super) evidence: u8,
     pub(super) flags: u8,
 }
 
@@ -111,7 +115,7 @@ impl Directory {
     }
 
     fn class(&self) -> Class {
-        Class { evidence: self.evidence, holds_directories: self.is(HOLDS), is_heir: self.is(HEIR) }
+        Class { count: self.rate.longest(), holds_directories: self.is(HOLDS), is_heir: self.is(HEIR) }
     }
 }
 
@@ -217,10 +221,20 @@ impl Schedule {
         {
             return Some(self.take(slot));
         }
-        if self.purse.next() > now {
+        let paid = self.purse.next() <= now;
+        if !paid && self.purse.next_sure() > now {
             return None;
         }
-        let slot = self.choose(now)?;
+        let slot = if let Some(slot) = self.pressing(now) {
+            self.purse.pay_sure(now, self.sure_pace());
+            slot
+        } else {
+            if !paid {
+                return None;
+            }
+            self.spare.0 -= 1.0;
+            self.deadlines.first_at_once().or_else(|| self.least_key(now))?
+        };
         self.purse.pay_look(now, self.rate());
         Some(self.take(slot))
     }
@@ -229,15 +243,14 @@ impl Schedule {
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         let unpaced = self.terms.budget == Budget::Auto && self.deadlines.first_at_once().is_some();
-        let due = if unpaced || self.deadlines.first_at_once().is_some() {
-            Some(self.now)
-        } else {
-            let by_key = self.keys.first().map(|(_, slot)| self.earliest(slot, self.now));
-            let by_deadline = self.deadlines.first().map(|(time, _)| time);
-            by_key.into_iter().chain(by_deadline).reduce(f64::min)
-        };
-        let paid = if unpaced { 0.0 } else { self.purse.next() };
-        due.map(|due| timestamp(due.max(paid).max(self.now)))
+        let at_once =
+            self.deadlines.first_at_once().map(|_| if unpaced { self.now } else { self.purse.next() });
+        let by_key = self.keys.first().map(|(_, slot)| self.earliest(slot, self.now).max(self.purse.next()));
+        let presses = self.spare.0 < 1.0;
+        let by_deadline = self.deadlines.first().map(|(time, _)| if presses { self.now } else { time });
+        let by_deadline = by_deadline.map(|time| time.max(self.purse.next_sure()));
+        let due = [at_once, by_key, by_deadline].into_iter().flatten().reduce(f64::min);
+        due.map(|due| timestamp(due.max(self.now)))
     }
 
     /// Notes what a look showed that began at `began`, and plans the next one.
@@ -296,7 +309,8 @@ impl Schedule {
             return Outlook { rate: 0.0, period: Duration::ZERO, last_look: None, next_at_latest: None };
         };
         let forecast = self.weights.forecast(directory.class(), &directory.rate.per_second());
-        let period = stride::seconds(&forecast, self.price(), f64::from(directory.listing)).min(self.bound());
+        let period = stride::seconds(&forecast, self.price(), f64::from(directory.listing), self.bound());
+        let period = period.min(self.bound());
         Outlook {
             rate: forecast.total(),
             period: Duration::try_from_secs_f64(period).unwrap_or(self.terms.promise),
@@ -305,18 +319,17 @@ impl Schedule {
         }
     }
 
-    /// Chooses among those that wait: by deadline if one is due or the budget is needed for them, else by key.
-    fn choose(&mut self, now: f64) -> Option<u32> {
+    /// The one whose deadline asks for a look now: it is due, or the budget is needed for those behind it.
+    fn pressing(&mut self, now: f64) -> Option<u32> {
         if let Some(slot) = self.deadlines.passed(now) {
             return Some(slot);
         }
-        if self.spare_looks(now) < 1.0
-            && let Some((_, slot)) = self.deadlines.first()
-        {
-            return Some(slot);
-        }
-        self.spare.0 -= 1.0;
-        self.deadlines.first_at_once().or_else(|| self.least_key(now))
+        if self.spare_looks(now) < 1.0 { self.deadlines.first().map(|(_, slot)| slot) } else { None }
+    }
+
+    /// Looks a second that deadlines get whatever else is to be paid.
+    fn sure_pace(&self) -> f64 {
+        SURE_PACE * f64::from(self.count.max(1)) / self.bound()
     }
 
     /// How many looks may go before deadlines. Counted anew when it may have changed much.
@@ -324,6 +337,7 @@ impl Schedule {
         let (looks, until) = self.spare;
         if looks < 1.0 || now >= until {
             let rate = self.rate() * self.purse.free_share() * SURE / self.cold_cost;
+            let rate = rate.max(self.sure_pace());
             self.spare = (self.deadlines.spare(now, rate), now + self.deadlines.grain() / 2.0);
         }
         self.spare.0
@@ -390,7 +404,6 @@ impl Schedule {
             let ago = ago.unwrap_or(0.0);
             directory.rate.add(f64::from(sighting.arrivals), &rate::decay(ago));
             directory.rate.age += rate::narrow(ago.max(1.0));
-            directory.evidence = u8::from(sighting.arrivals > 0);
             return sighting.arrivals;
         }
         if let Some(ago) = ago {
@@ -407,18 +420,14 @@ impl Schedule {
         // One file came when the directory changed last; of several, that was the last.
         let last = sighting.changed_ago.map_or(silent / 2.0, |ago| ago.as_secs_f64().min(silent));
         let ago = if sighting.arrivals > 1 { last.midpoint(silent) } else { last };
-        let span = Span {
-            rates: directory.rate.per_second(),
-            seconds: silent,
-            left_then: rate::decay(silent - ago),
-            left_now: rate::decay(silent),
-        };
+        let left_now = rate::decay(silent);
+        let left_then = if sighting.arrivals > 0 { rate::decay(silent - ago) } else { left_now };
+        let span = Span { rates: directory.rate.per_second(), seconds: silent, left_then, left_now };
         self.weights.learn(directory.class(), &span, arrivals);
         let Some(directory) = self.in_use_mut(slot) else { return 0 };
         directory.rate.pass(silent, &span.left_now);
         if sighting.arrivals > 0 {
             directory.rate.add(arrivals, &rate::decay(ago));
-            directory.evidence = directory.evidence.saturating_add(1);
         }
         sighting.arrivals
     }
@@ -428,7 +437,6 @@ impl Schedule {
         let Some(before) = self.in_use(parent).copied() else { return };
         let Some(directory) = self.in_use_mut(parent) else { return };
         directory.rate.add(f64::from(arrivals), &[1.0; rate::SCALES]);
-        directory.evidence = directory.evidence.saturating_add(1);
         let (class, taken) = (directory.class(), directory.is(TAKEN));
         let now_at = [1.0; rate::SCALES];
         let span =
@@ -457,7 +465,9 @@ impl Schedule {
         let Some(directory) = self.in_use(slot).copied() else { return };
         let price = self.price();
         let forecast = self.weights.forecast(directory.class(), &directory.rate.per_second());
-        let seconds = stride::seconds(&forecast, price, f64::from(directory.listing));
+        // A directory that is looked at at its deadline anyway needs no exact key; but the price may fall.
+        let most = self.bound() * KEYS_BEYOND;
+        let seconds = stride::seconds(&forecast, price, f64::from(directory.listing), most);
         let jitter = 1.0 + JITTER * (2.0 * self.draw() - 1.0);
         let seconds = (seconds * jitter - directory.silent(began)).max(0.0);
         self.keys.insert(slot, self.price.key_after(seconds / price));
@@ -529,7 +539,6 @@ impl Schedule {
             parent: parent.map_or(NONE, |slot| slot.0),
             model: NONE,
             listing: 0,
-            evidence: 0,
             flags: 0,
         };
         self.count += 1;

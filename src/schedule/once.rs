@@ -28,7 +28,6 @@ impl Schedule {
         if let Some(directory) = self.in_use_mut(slot) {
             directory.rate = Rate { counts: saved.counts, age: saved.age };
             directory.listing = saved.listing;
-            directory.evidence = saved.evidence;
             directory.flags = saved.flags & KEPT;
         }
         if saved.flags & LOOKED == 0 {
@@ -56,7 +55,6 @@ impl Schedule {
             counts: directory.rate.counts,
             age: directory.rate.age,
             listing: directory.listing,
-            evidence: directory.evidence,
             flags: directory.flags & KEPT,
         }
     }

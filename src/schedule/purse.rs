@@ -1,7 +1,9 @@
 //! Pays for looks: keeps the mean rate of RPCs at the budget.
 //!
-//! Counts in time rather than in tokens: what is paid moves on the time until which all is paid. A long listing would
-//! stop every other look for as long as it is paid for, so it becomes a debt that is paid off with half the budget.
+//! Counts in time rather than in tokens: what is paid moves on the time until which all is paid. Two costs would stop
+//! all looks for too long if they were paid like that. A long listing becomes a debt that is paid off with half the
+//! budget. And looks that a deadline asks for have a pace of their own that nothing can take from them; what they cost
+//! is saved on others.
 
 /// How much may be saved up, in seconds of the budget: what was put off a little is caught up with.
 const SAVED: f64 = 2.0;
@@ -10,19 +12,25 @@ const SAVED: f64 = 2.0;
 const PAID_AT_ONCE: f64 = 32.0;
 
 /// Debts above so many seconds of the whole budget are paid off before anything else.
-const MOST_DEBT: f64 = 300.0;
+const MOST_DEBT: f64 = 60.0;
 
 /// What was paid for. Times are seconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Purse {
     paid_until: f64,
     debt: f64,
+    sure_until: f64,
 }
 
 impl Purse {
-    /// When the next look may begin.
+    /// When the next look of any kind may begin.
     pub(super) fn next(&self) -> f64 {
         self.paid_until
+    }
+
+    /// When the next look may begin that a deadline asks for.
+    pub(super) fn next_sure(&self) -> f64 {
+        self.sure_until.min(self.paid_until)
     }
 
     /// The part of the budget that is left for looks.
@@ -36,6 +44,11 @@ impl Purse {
         let repaid = self.debt.min(1.0) + surplus;
         self.debt -= repaid.min(self.debt);
         self.paid_until = self.paid_until.max(now - SAVED) + (1.0 + repaid) / rate;
+    }
+
+    /// Notes that the look was asked for by a deadline, which gets `pace` looks a second.
+    pub(super) fn pay_sure(&mut self, now: f64, pace: f64) {
+        self.sure_until = self.sure_until.max(now - SAVED) + 1.0 / pace;
     }
 
     /// Pays for what a look cost beyond its one RPC.
@@ -53,11 +66,11 @@ impl Purse {
 mod tests {
     use super::*;
 
-    /// RPCs spent within `seconds` by one who asks every millisecond; each `every`-th look lists `listing` RPCs more.
-    fn spent(rate: f64, seconds: u32, every: u32, listing: u32) -> (u32, u32) {
+    /// Looks and RPCs within ten minutes of one who asks every millisecond; each `every`-th look lists `listing` more.
+    fn spent(rate: f64, every: u32, listing: u32) -> (u32, f64) {
         let mut purse = Purse::default();
         let (mut looks, mut rpcs) = (0, 0);
-        for millisecond in 0..seconds * 1000 {
+        for millisecond in 0..600_000 {
             let now = 1000.0 + f64::from(millisecond) / 1000.0;
             while purse.next() <= now {
                 purse.pay_look(now, rate);
@@ -69,14 +82,14 @@ mod tests {
                 }
             }
         }
-        (looks, rpcs)
+        (looks, f64::from(rpcs))
     }
 
     #[track_caller]
     fn check(rate: f64, every: u32, listing: u32) {
-        let (looks, rpcs) = spent(rate, 600, every, listing);
+        let (looks, rpcs) = spent(rate, every, listing);
         let budget = rate * 600.0;
-        assert!((f64::from(rpcs) - budget).abs() < 0.03 * budget, "{looks} looks, {rpcs} RPCs of {budget}");
+        assert!((rpcs - budget).abs() < 0.03 * budget, "{looks} looks, {rpcs} RPCs of {budget}");
     }
 
     #[test]
@@ -85,8 +98,13 @@ mod tests {
         check(100.0, 1, 0);
         check(100.0, 3, 5);
         check(100.0, 5000, 3000);
-        // Listings alone cost more than the budget: nothing is left for long, but the mean is kept.
-        check(20.0, 10, 700);
+    }
+
+    #[test]
+    fn debts_do_not_grow_for_ever() {
+        // Listings alone would cost more than the budget.
+        let (_, rpcs) = spent(20.0, 10, 700);
+        assert!(rpcs <= 20.0 * (600.0 + SAVED + MOST_DEBT) + 2.0 * 700.0, "{rpcs}");
     }
 
     #[test]
@@ -100,5 +118,20 @@ mod tests {
             looks += 1;
         }
         assert!((100..=120).contains(&looks), "{looks} looks in 20 s, 2 s of them saved up before");
+    }
+
+    #[test]
+    fn deadlines_keep_their_pace_whatever_else_is_to_be_paid() {
+        let mut purse = Purse::default();
+        purse.pay_look(1000.0, 10.0);
+        purse.pay_listing(32, 1.0);
+        assert!(purse.next() > 1029.0 && purse.next_sure() <= 1000.0);
+        let mut looks = 0;
+        while purse.next_sure() < 1010.0 {
+            purse.pay_look(1010.0, 10.0);
+            purse.pay_sure(1010.0, 5.0);
+            looks += 1;
+        }
+        assert_eq!(looks, 10, "2 s saved up");
     }
 }

@@ -55,6 +55,12 @@ impl Rate {
         rates
     }
 
+    /// What the longest scale counts.
+    pub(super) fn longest(&self) -> f32 {
+        let [.., longest] = self.counts;
+        longest
+    }
+
     /// Forgets for `seconds`; `left` is [`decay`] of it.
     pub(super) fn pass(&mut self, seconds: f64, left: &PerScale) {
         for (count, left) in self.counts.iter_mut().zip(left) {

@@ -14,7 +14,6 @@ pub struct Saved {
     pub(super) counts: [f32; SCALES],
     pub(super) age: f32,
     pub(super) listing: u16,
-    pub(super) evidence: u8,
     pub(super) flags: u8,
 }
 

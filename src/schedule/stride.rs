@@ -15,9 +15,14 @@ const STEPS: usize = 3;
 const SMALL: f64 = 0.01;
 
 /// Seconds to the next look at `price`; `listing` RPCs beside the GETATTR if there was an arrival by then.
-pub(super) fn seconds(forecast: &Forecast, price: f64, listing: f64) -> f64 {
+///
+/// Right as far as it is less than `most`; beyond, no more than a lower bound.
+pub(super) fn seconds(forecast: &Forecast, price: f64, listing: f64, most: f64) -> f64 {
     let mut seconds = price / forecast.total().sqrt();
     for _ in 0..STEPS {
+        if seconds >= most {
+            break;
+        }
         let left = decay(seconds);
         let mut rate = forecast.base;
         for ((part, memory), left) in forecast.scales.iter().zip(MEMORY).zip(left) {
@@ -49,8 +54,8 @@ mod tests {
 
     #[test]
     fn a_constant_rate_gets_the_square_root_law() {
-        assert!((seconds(&steady(0.25), 3.0, 0.0) - 6.0).abs() < 1e-9);
-        assert!((seconds(&steady(4.0), 3.0, 0.0) - 1.5).abs() < 1e-9);
+        assert!((seconds(&steady(0.25), 3.0, 0.0, 1e6) - 6.0).abs() < 1e-9);
+        assert!((seconds(&steady(4.0), 3.0, 0.0, 1e6) - 1.5).abs() < 1e-9);
     }
 
     #[test]
@@ -58,7 +63,7 @@ mod tests {
         let burst = |scale: usize| {
             let mut forecast = steady(0.0001);
             forecast.scales[scale] = 0.25;
-            seconds(&forecast, 10.0, 0.0)
+            seconds(&forecast, 10.0, 0.0, 1e6)
         };
         assert!((burst(3) - 20.0).abs() < 0.1);
         assert!(burst(0) > 30.0 && burst(1) < 21.0);
@@ -67,10 +72,10 @@ mod tests {
     #[test]
     fn dear_listings_are_made_less_often() {
         // Changed for certain by then: 101 RPCs a look.
-        let dear = seconds(&steady(1.0), 3.0, 100.0);
+        let dear = seconds(&steady(1.0), 3.0, 100.0, 1e6);
         assert!((dear - 3.0 * 101.0_f64.sqrt()).abs() < 0.1);
         // Hardly ever changed: the listing is not paid at each look.
-        assert!(seconds(&steady(1e-6), 3.0, 100.0) < 3000.0 * 1.01);
+        assert!(seconds(&steady(1e-6), 3.0, 100.0, 1e6) < 3000.0 * 1.01);
     }
 
     #[test]

@@ -22,37 +22,31 @@ const FIRST_TRUST: [f64; TERMS] = [0.05, 0.1, 0.15, 0.5, 0.2];
 /// How many arrivals it takes to outweigh [`FIRST_TRUST`].
 const FIRST_CREDIT: f64 = 20.0;
 
-/// How many arrivals, come or foretold, a class remembers: half are forgotten at this number.
-const MEMORY: f64 = 4000.0;
+/// How many looks that showed arrivals a class remembers: half of all is forgotten at this number.
+const MEMORY: f64 = 2000.0;
 
-/// The most credits that one look can give, as a multiple of what was expected, and beyond it: a drop of a thousand
-/// files is one event.
-const SURPRISE: (f64, f64) = (4.0, 8.0);
+/// The most arrivals that one look is credited for: a drop of a million files is no more than one event.
+const MOST_CREDIT: f64 = 1000.0;
 
 /// Directories that share weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Class {
-    /// How many looks showed arrivals, saturating.
-    pub(super) evidence: u8,
+    /// What the longest scale counts: with little to go by, short scales are noise.
+    pub(super) count: f32,
     /// Whether directories were found in it.
     pub(super) holds_directories: bool,
     /// Whether it was made while we watched, and started from its elder sibling's counts.
     pub(super) is_heir: bool,
 }
 
-const EVIDENCES: usize = 5;
-const CLASSES: usize = EVIDENCES * 4;
+/// Upper ends of the classes by count; one class lies above them.
+const COUNTS: [f32; 7] = [0.25, 1.0, 4.0, 16.0, 64.0, 256.0, 1024.0];
+const CLASSES: usize = (COUNTS.len() + 1) * 4;
 
 impl Class {
     fn index(self) -> usize {
-        let evidence = match self.evidence {
-            0 => 0,
-            1 => 1,
-            2..4 => 2,
-            4..16 => 3,
-            _ => 4,
-        };
-        evidence + EVIDENCES * (usize::from(self.holds_directories) + 2 * usize::from(self.is_heir))
+        let count = COUNTS.iter().filter(|end| **end <= self.count).count();
+        count * 4 + usize::from(self.holds_directories) + 2 * usize::from(self.is_heir)
     }
 }
 
@@ -61,11 +55,16 @@ impl Class {
 struct Learnt {
     credit: [f64; TERMS],
     foretold: [f64; TERMS],
+    events: f64,
 }
 
 impl Learnt {
     fn new() -> Self {
-        Self { credit: FIRST_TRUST.map(|weight| weight * FIRST_CREDIT), foretold: [FIRST_CREDIT; TERMS] }
+        Self {
+            credit: FIRST_TRUST.map(|weight| weight * FIRST_CREDIT),
+            foretold: [FIRST_CREDIT; TERMS],
+            events: 0.0,
+        }
     }
 
     fn weights(&self) -> [f64; TERMS] {
@@ -77,7 +76,8 @@ impl Learnt {
     }
 
     fn forget(&mut self) {
-        if self.foretold.iter().any(|files| *files > MEMORY) || self.credit.iter().sum::<f64>() > MEMORY {
+        if self.events > MEMORY {
+            self.events *= 0.5;
             for value in self.credit.iter_mut().chain(&mut self.foretold) {
                 *value *= 0.5;
             }
@@ -159,22 +159,23 @@ impl Weights {
             foretold[scale] = span.rates[scale] * rate::MEMORY[scale] * (1.0 - span.left_now[scale]);
         }
         let learnt = &mut self.classes[class.index()];
+        for (sum, part) in learnt.foretold.iter_mut().zip(foretold) {
+            *sum += part;
+        }
+        self.seconds += span.seconds;
+        if arrivals <= 0.0 {
+            return;
+        }
         let weights = learnt.weights();
-        let sum =
-            |terms: &[f64; TERMS]| terms.iter().zip(weights).map(|(term, weight)| term * weight).sum::<f64>();
-        let credited = arrivals.min(SURPRISE.0 * sum(&foretold) + SURPRISE.1);
-        let rate = sum(&then).max(f64::MIN_POSITIVE);
+        let credited = arrivals.min(MOST_CREDIT);
+        let rate: f64 = then.iter().zip(weights).map(|(rate, weight)| rate * weight).sum();
+        let rate = rate.max(f64::MIN_POSITIVE);
         for term in 0..TERMS {
             learnt.credit[term] += credited * weights[term] * then[term] / rate;
-            learnt.foretold[term] += foretold[term];
         }
+        learnt.events += 1.0;
         learnt.forget();
-        self.learn_base(credited, span.seconds);
-    }
-
-    fn learn_base(&mut self, arrivals: f64, seconds: f64) {
-        self.files += arrivals;
-        self.seconds += seconds;
+        self.files += credited;
         if self.files > BASE_MEMORY {
             self.files *= 0.5;
             self.seconds *= 0.5;
