@@ -10,20 +10,24 @@
 mod control;
 mod diff;
 mod engine;
+mod explain;
 mod file;
 mod job;
 mod journal;
 mod look;
 mod pass;
+mod place;
 mod report;
 mod root;
 mod run;
 mod service;
 mod settings;
 mod table;
+mod upkeep;
 mod verdict;
 mod watched;
 
 pub use control::{Question, answer, ask};
 pub use run::{AgentError, Ended, run};
 pub use service::ServiceError;
+pub use upkeep::{Errand, ErrandError, Outcome, attend};

@@ -320,7 +320,7 @@ fn apart(a: &Path, b: &Path) -> Result<(), UsageError> {
 }
 
 /// The path from `/` on, without `.`, `..` and trailing slashes.
-fn absolute(path: &Path, place: &str, around: &Surroundings) -> Result<PathBuf, UsageError> {
+pub(super) fn absolute(path: &Path, place: &str, around: &Surroundings) -> Result<PathBuf, UsageError> {
     let bad = |reason: &str| UsageError::Value { place: place.to_owned(), reason: reason.to_owned() };
     match path.as_os_str().as_bytes() {
         b"" => return Err(bad("the path is empty")),

@@ -88,9 +88,9 @@ impl Store {
         let commits = commits(&db)?;
         // A database that was moved aside on purpose is begun anew.
         if is_new {
-            mark.note(commits)?
+            mark.note(commits)?;
         } else {
-            mark.check(commits)?
+            mark.check(commits)?;
         }
         let agent_id = agent_id(&db)?;
         let writer = Writer {

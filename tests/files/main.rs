@@ -15,6 +15,7 @@ mod secrets;
 mod slow;
 #[path = "../support/mod.rs"]
 mod support;
+mod upkeep;
 
 use archive::{Member, tgz_of};
 
