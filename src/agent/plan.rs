@@ -103,10 +103,10 @@ fn learnt(state: &Path) -> Result<Vec<RootTraffic>, PlanError> {
     if !Lock::is_state_directory(state)? {
         return Ok(Vec::new());
     }
-    let json = match ask(state, Question::Traffic)? {
+    let json = match ask(state, &Question::Traffic)? {
         Some(json) => json,
         None if Lock::other_owner(state).is_some() => return Ok(Vec::new()),
-        None => answer(Question::Traffic, &Store::open(state)?, None)?,
+        None => answer(&Question::Traffic, &Store::open(state)?, None)?,
     };
     Ok(serde_json::from_str(&json)?)
 }

@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use super::help;
 use crate::config::{
-    AtMost, BodyFormat, Budget, Every, LogFilter, LogFormat, Moved, Pattern, Refresh, Size, Span,
+    AtMost, BodyFormat, Budget, Every, LogFilter, LogFormat, Moved, Pattern, Refresh, Since, Size, Span,
 };
 
 /// Finds new files on an NFS mount and hands each complete file over exactly once
@@ -34,7 +34,16 @@ pub(super) enum Command {
     /// Show what is watched, what waits and why, what is unsent or refused
     #[command(after_help = help::STATUS)]
     Status(InquiryArgs),
-    /// Look into the index of known files
+    /// Tell what is known of a file: seen when, sent where, or why not
+    #[command(after_help = help::EXPLAIN)]
+    Explain {
+        /// The file
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        path: PathBuf,
+        #[command(flatten)]
+        inquiry: InquiryArgs,
+    },
+    /// Look into the index of known files, check it, change it
     #[command(after_help = help::INDEX)]
     Index {
         #[command(subcommand)]
@@ -64,6 +73,57 @@ pub(super) enum IndexCommand {
     /// List the known files
     #[command(after_help = help::INDEX_LIST)]
     List(InquiryArgs),
+    /// Print all that is stored of each known file, as JSON lines
+    #[command(after_help = help::INDEX_EXPORT)]
+    Export(StateArgs),
+    /// Check that the index agrees with itself, and with the mount if asked; exit code 1 if it does not
+    #[command(after_help = help::INDEX_VERIFY)]
+    Verify {
+        /// Compare with the files below this watched directory: name, size, modification time
+        #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+        against: Option<PathBuf>,
+        #[command(flatten)]
+        state: StateArgs,
+    },
+    /// Forget a file, or all files below a directory: if they are there, they are handed over again
+    #[command(after_help = help::INDEX_FORGET)]
+    Forget {
+        /// The file or directory
+        #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath, required_unless_present = "gone")]
+        path: Option<PathBuf>,
+        /// Forget what is gone from the mount instead
+        #[arg(long, conflicts_with = "path")]
+        gone: bool,
+        #[command(flatten)]
+        state: StateArgs,
+    },
+    /// Send messages again, in order and with the same ids, as far as the history reaches
+    #[command(after_help = help::INDEX_REQUEUE)]
+    Requeue {
+        /// Those found since: a time like 2026-11-22T10:00:00Z, or how long ago, like 2h
+        #[arg(long, value_name = "TIME", required_unless_present_any = ["sink", "refused"])]
+        since: Option<Since>,
+        /// Only to this sink, events or amqp; without --since, all of the history
+        #[arg(long, value_name = "NAME", value_parser = ["events", "amqp", "redis"])]
+        sink: Option<String>,
+        /// From the first message on that the sink refused
+        #[arg(long)]
+        refused: bool,
+        #[command(flatten)]
+        state: StateArgs,
+    },
+}
+
+/// Where the state is.
+#[derive(Debug, Args)]
+pub(super) struct StateArgs {
+    /// The agent's state directory [default: as for `run`]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(super) state: Option<PathBuf>,
+
+    /// The configuration file that names the state directory
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) config: Option<PathBuf>,
 }
 
 /// A question to the stored state.
@@ -73,13 +133,8 @@ pub(super) struct InquiryArgs {
     #[arg(long)]
     pub(super) json: bool,
 
-    /// The agent's state directory [default: as for `run`]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(super) state: Option<PathBuf>,
-
-    /// The configuration file that names the state directory
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) at: StateArgs,
 }
 
 /// What a plan is made for.

@@ -95,7 +95,8 @@ EXAMPLES
 pub(super) const INDEX: &str = "\
 EXAMPLES
   nfs-scout index stat
-  nfs-scout index list --json";
+  nfs-scout index list --json
+  nfs-scout index requeue --since 2h --sink amqp";
 
 pub(super) const INDEX_STAT: &str = "\
 EXAMPLES
@@ -106,6 +107,38 @@ pub(super) const INDEX_LIST: &str = "\
 EXAMPLES
   nfs-scout index list
   nfs-scout index list --json --state /var/lib/nfs-scout";
+
+pub(super) const INDEX_EXPORT: &str = "\
+EXAMPLES
+  nfs-scout index export > index.jsonl
+  nfs-scout index export | jq -r 'select(.gone_since == null) | .path'";
+
+pub(super) const INDEX_VERIFY: &str = "\
+EXAMPLES
+  nfs-scout index verify
+  nfs-scout index verify --against /mnt/data
+
+The agent must not be running (exit code 75).";
+
+pub(super) const INDEX_FORGET: &str = "\
+EXAMPLES
+  nfs-scout index forget /mnt/data/2026/job-42.tgz
+  nfs-scout index forget --gone
+
+The agent must not be running (exit code 75). Nothing on the mount is touched.";
+
+pub(super) const INDEX_REQUEUE: &str = "\
+EXAMPLES
+  nfs-scout index requeue --since 2h --sink amqp        the queue was lost this morning
+  nfs-scout index requeue --since 2026-11-22T10:00:00Z
+  nfs-scout index requeue --refused                     what was refused, and all that came after it
+
+The agent must not be running (exit code 75); its next start sends. Statistics in Redis are never counted again.";
+
+pub(super) const EXPLAIN: &str = "\
+EXAMPLES
+  nfs-scout explain /mnt/data/2026/job-42.tgz
+  nfs-scout explain job-42.tgz --json";
 
 pub(super) const COMPLETIONS: &str = "\
 EXAMPLES

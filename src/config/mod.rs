@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::rules::FileRules;
 
 pub use server::{Protocol, ServerUrl, UrlError, mask_secrets};
-pub use values::{AtMost, Budget, Every, LogFilter, Pattern, Size, Span, ValueError};
+pub use values::{AtMost, Budget, Every, LogFilter, Pattern, Since, Size, Span, ValueError};
 
 /// Everything that `run` is asked to do.
 #[derive(Debug, Clone)]

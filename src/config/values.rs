@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::model::Timestamp;
+
 use super::Budget::{Auto, PerRun, PerSecond};
 
 /// The longest duration taken, ten years: far beyond any use, far below where adding it to a clock overflows.
@@ -44,6 +46,9 @@ pub enum ValueError {
         "not a log filter: {0}; write off, error, warn, info, debug or trace, or pairs like nfs_scout=debug,lapin=off"
     )]
     NotAFilter(String),
+    /// Neither a time nor a duration.
+    #[error("`{0}` is no time: write 2026-11-22T10:00:00Z, or how long ago, like 2h or 7d")]
+    NotATime(String),
 }
 
 /// A duration of at least `MIN_MS` milliseconds, written `30s`, `5m`, `1h 30m`.
@@ -74,6 +79,40 @@ fn parse_duration(text: &str) -> Result<Duration, ValueError> {
 impl<const MIN_MS: u64> fmt::Display for Span<MIN_MS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+/// A point in time in the past: `2026-11-22T10:00:00Z`, or how long ago, `2h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// So long ago.
+    Ago(Duration),
+    /// Then.
+    At(Timestamp),
+}
+
+impl Since {
+    /// The time itself, given that it is `now`.
+    #[must_use]
+    pub fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(duration) => now.minus(duration),
+            Self::At(time) => time,
+        }
+    }
+}
+
+impl FromStr for Since {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let time = text.trim().parse::<jiff::Timestamp>().ok();
+        match time.map(|time| Timestamp::from_system(time.into())) {
+            Some(time) => Ok(Self::At(time)),
+            None => {
+                parse_duration(text.trim()).map(Self::Ago).map_err(|_| ValueError::NotATime(text.to_owned()))
+            }
+        }
     }
 }
 

@@ -126,6 +126,20 @@ pub struct IndexLine {
     pub gone_since: Option<String>,
 }
 
+/// A file of the index as it is exported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportLine {
+    /// The root's path.
+    pub root: String,
+    /// What `index list` tells of it.
+    #[serde(flatten)]
+    pub file: IndexLine,
+    /// When it was last written, by the server's clock.
+    pub mtime: String,
+    /// The id of its message; `null` if it was never read.
+    pub id: Option<String>,
+}
+
 /// The size of the index for a terminal.
 #[must_use]
 pub fn render_size(size: &IndexSize) -> String {

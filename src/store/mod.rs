@@ -90,9 +90,9 @@ impl Store {
         let commits = commits(&db)?;
         // A database that was moved aside on purpose is begun anew.
         if is_new {
-            mark.note(commits)?
+            mark.note(commits)?;
         } else {
-            mark.check(commits)?
+            mark.check(commits)?;
         }
         let agent_id = agent_id(&db)?;
         let writer = Writer {
@@ -145,13 +145,35 @@ impl Store {
     }
 }
 
+/// Opens the database. A disk that was full at an earlier opening leaves half a snapshot, over which sled stumbles for
+/// ever; it is only a summary of the log, so it is made anew from that. Should that lose anything, the mark tells.
 fn open_database(folder: &Path) -> Result<sled::Db, StoreError> {
-    sled::Config::new()
-        .path(folder)
-        .cache_capacity(CACHE_BYTES)
-        .flush_every_ms(Some(FLUSH_EVERY_MS))
-        .open()
-        .map_err(|source| StoreError::Open { path: folder.to_path_buf(), source })
+    let open = || {
+        sled::Config::new()
+            .path(folder)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(Some(FLUSH_EVERY_MS))
+            .open()
+    };
+    let opened = match open() {
+        Err(sled::Error::Corruption { .. }) if remove_snapshots(folder)? => open(),
+        opened => opened,
+    };
+    opened.map_err(|source| StoreError::Open { path: folder.to_path_buf(), source })
+}
+
+/// Removes sled's snapshots in `folder`; tells whether there were any.
+fn remove_snapshots(folder: &Path) -> Result<bool, StoreError> {
+    let failed = |source| StoreError::io("remove a snapshot in", folder, source);
+    let mut removed = false;
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().as_encoded_bytes().starts_with(b"snap.") {
+            std::fs::remove_file(entry.path()).map_err(failed)?;
+            removed = true;
+        }
+    }
+    Ok(removed)
 }
 
 fn check_format(db: &sled::Db, folder: &Path) -> Result<(), StoreError> {

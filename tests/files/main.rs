@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+mod abuse;
 #[path = "../../examples/generate/archive.rs"]
 mod archive;
 mod bad_input;
@@ -16,6 +17,7 @@ mod secrets;
 mod slow;
 #[path = "../support/mod.rs"]
 mod support;
+mod upkeep;
 
 use archive::{Member, tgz_of};
 
