@@ -58,8 +58,9 @@ fn options_in(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn every_option() -> BTreeSet<String> {
-    let subcommands: [&[&str]; 9] = [
+    let subcommands: [&[&str]; 10] = [
         &["run"],
+        &["plan"],
         &["stats"],
         &["status"],
         &["index", "stat"],

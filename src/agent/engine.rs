@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::job::{FileTask, Job, Origin, Outcome, Read};
 use super::pass::Pass;
+use super::recorder::Arrivals;
 use super::root::Root;
 use super::table::Table;
 use super::watched::Watched;
@@ -70,6 +71,8 @@ pub(super) struct Settings {
     pub commit_delay: Duration,
     /// How long a one-shot run waits for a root whose calls do not return.
     pub patience: Duration,
+    /// Whether arrivals are kept for [`Engine::take_arrivals`].
+    pub(super) record: bool,
 }
 
 /// The state machine.
@@ -90,6 +93,7 @@ pub(super) struct Engine {
     /// Names whose files are being looked at.
     pub(super) busy: HashSet<(DirId, Vec<u8>)>,
     pub(super) pending: Pending,
+    pub(super) arrivals: Vec<Arrivals>,
 }
 
 /// What is decided and not yet durable.
@@ -123,6 +127,7 @@ impl Engine {
             waiting: BTreeMap::new(),
             busy: HashSet::new(),
             pending: Pending::default(),
+            arrivals: Vec::new(),
         };
         engine.load_roots()?;
         engine.load_directories()?;
@@ -252,6 +257,17 @@ impl Engine {
     #[must_use]
     pub(super) fn has_pending(&self) -> bool {
         !self.pending.transaction.is_empty()
+    }
+
+    /// The arrivals since the last call, for the recorder.
+    pub(super) fn take_arrivals(&mut self) -> Vec<Arrivals> {
+        std::mem::take(&mut self.arrivals)
+    }
+
+    /// How many directories are known.
+    #[must_use]
+    pub(super) fn directories(&self) -> usize {
+        self.table.iter().filter(|(_, directory)| directory.gone_since.is_none()).count()
     }
 
     /// Why files wait, and how many for each reason.

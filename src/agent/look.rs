@@ -6,6 +6,7 @@ use super::diff::{Diff, News, View, diff};
 use super::engine::Engine;
 use super::job::{Effort, FileTask, Looked, Origin, Read};
 use super::pass::Pass;
+use super::recorder::Arrivals;
 use super::table::Directory;
 use crate::clock::Now;
 use crate::event::Event;
@@ -414,6 +415,10 @@ impl Engine {
             return;
         }
         let Some(pass) = self.passes.remove(&dir) else { return };
+        if self.settings.record && pass.sighting.arrivals > 0 {
+            let (at, files) = (now.steady, pass.sighting.arrivals);
+            self.arrivals.push(Arrivals { at, dir: self.table.path(dir), files });
+        }
         self.turns.retain(|turn| *turn != dir);
         let root = self.root_of(dir);
         let Some(directory) = self.table.get_mut(dir) else { return };

@@ -19,6 +19,7 @@ mod look;
 mod pass;
 mod place;
 mod plan;
+mod recorder;
 mod report;
 mod root;
 mod run;

@@ -187,7 +187,10 @@ impl<'a> Run<'a> {
             watched.clone(),
             clock.now(),
         )?;
-        let service = Service::new(engine, &settings::crew(config)?, clock, head, handle.clone())?;
+        let mut service = Service::new(engine, &settings::crew(config)?, clock, head, handle.clone())?;
+        if let Some(path) = &config.record {
+            service = service.record(path)?;
+        }
         let engine = start_thread(service)?;
         Ok(Self {
             config,

@@ -41,6 +41,7 @@ pub(super) fn engine(config: &Config) -> Settings {
         max_in_flight: at_least_one(config.workers * CALLS_PER_WORKER),
         commit_delay: config.commit_delay,
         patience: config.patience,
+        record: config.record.is_some(),
     }
 }
 

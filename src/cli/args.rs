@@ -224,6 +224,12 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DURATION|off", default_value = "1h", help_heading = help::OFTEN)]
     pub(super) audit: Every,
 
+    /// Write down when files come where, one JSON line for each directory and time
+    ///
+    /// A file that holds a trace is continued. `cargo bench --bench schedule -- --trace FILE` replays it.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = help::OFTEN)]
+    pub(super) record: Option<PathBuf>,
+
     /// Let the audit look at every known file too: finds files rewritten in place
     ///
     /// Costs one RPC a known file at each audit.

@@ -87,6 +87,7 @@ impl Builder<'_> {
             limits: limits(args),
             drain: args.drain.0,
             patience: args.patience.0,
+            record: self.args.record.as_ref().map(|path| self.absolute(path, "record")).transpose()?,
             commit_delay: args.commit_delay.0,
             log: self.log()?,
         })
@@ -261,7 +262,8 @@ impl Builder<'_> {
             Some(EventsTarget::File(path)) => Some(("events", path)),
             _ => None,
         };
-        for (key, path) in events.into_iter().chain([("state", &config.state)]) {
+        let record = config.record.as_ref().map(|path| ("record", path));
+        for (key, path) in events.into_iter().chain(record).chain([("state", &config.state)]) {
             if let Some(root) = config.roots.iter().find(|root| path.starts_with(root)) {
                 let (place, path, root) = (self.origins.name(key), path.clone(), root.clone());
                 return Err(UsageError::WatchesItself { place, path, root });

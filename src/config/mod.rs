@@ -66,6 +66,8 @@ pub struct Config {
     pub drain: Duration,
     /// How long a one-shot run waits for a mount that does not answer.
     pub patience: Duration,
+    /// Where it is written down when files come where.
+    pub record: Option<PathBuf>,
     /// How long a durable step may wait to share its flush with others.
     pub commit_delay: Duration,
     /// What is logged, and how.

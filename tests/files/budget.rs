@@ -116,3 +116,28 @@ fn a_plan_for_what_is_not_there_says_so() {
     assert_eq!(done.code, Some(74), "{}", done.stderr);
     assert!(done.stderr.contains("is it mounted?"), "{}", done.stderr);
 }
+
+#[test]
+fn a_trace_tells_when_files_came_where() {
+    let scout = known_tree();
+    let trace = scout.beside("trace.jsonl");
+    let arguments = ["--record", trace.to_str().unwrap(), "--interval", "1h"];
+    scout.put("03/a.tgz", &job(1000));
+    scout.put("03/b.tgz", &job(1001));
+    scout.once(&arguments);
+    scout.put("04/c.tgz", &job(1002));
+    scout.once(&arguments);
+    let lines: Vec<serde_json::Value> =
+        fs::read_to_string(&trace).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of =
+        |number: usize| (lines[number]["dir"].as_str().unwrap(), lines[number]["files"].as_u64().unwrap());
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!((&lines[0]["nfs-scout-trace"], &lines[0]["directories"]), (&1.into(), &41.into()));
+    assert_eq!((of(1), of(2)), (("03", 2), ("04", 1)));
+    assert!(lines[1]["t"].as_f64() < lines[2]["t"].as_f64());
+
+    fs::write(&trace, "something else\n").unwrap();
+    let done = finish(&mut scout.once_command(&arguments));
+    assert_eq!(done.code, Some(1), "{}", done.stderr);
+    assert!(done.stderr.contains("something else than a trace"), "{}", done.stderr);
+}
