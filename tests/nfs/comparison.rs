@@ -92,7 +92,7 @@ impl Field {
         rows.push(self.row("`nfs-scout`, running: a poll, 2 new files found and read", || {
             let before = agent::asked(&self.mount);
             agent.wait_for_stdout(SOON, |text| text.lines().count() == 2);
-            agent::wait_for_confirmed();
+            agent::wait_for_confirmed(&self.mount);
             agent::wait_for_looks(&self.mount, &before, ALL_DIRECTORIES);
         }));
         agent.terminate(SOON).expect_code(0);

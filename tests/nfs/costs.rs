@@ -90,7 +90,7 @@ fn one_is_new(mount: &Mount, state: &Path, files: u32) {
         agent.wait_for_stdout(agent::limit(), |text| text.contains("new.tgz"));
     });
     rig::measured(&format!("found, stat'ed and read one new archive among {files} files"), &found);
-    let (confirmed, ()) = mount.cost(agent::wait_for_confirmed);
+    let (confirmed, ()) = mount.cost(|| agent::wait_for_confirmed(mount));
     rig::measured(&format!("the confirming second listing of {files} files"), &confirmed);
     assert_eq!(agent.stdout().lines().count(), 1, "{}", agent.stdout());
     agent.terminate(SOON).expect_code(0);

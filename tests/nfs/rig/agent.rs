@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Mount, Program, Rpcs, Running, next_tick};
 use crate::trial::PATIENCE;
@@ -44,7 +44,7 @@ pub(crate) fn start_known(mount: &Mount, state: &Path, directories: u32, argumen
     let before = asked(mount);
     let mut agent = start(mount, state, arguments);
     wait_for_looks(mount, &before, directories);
-    wait_for_confirmed();
+    wait_for_confirmed(mount);
     assert!(agent.is_alive(), "{}", agent.stderr());
     agent
 }
@@ -78,9 +78,23 @@ pub(crate) fn sample() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/copilot-output/2026/11/20/job-20000000.tgz"))
 }
 
-/// Waits until the confirming listings, if any, are over.
-pub(crate) fn wait_for_confirmed() {
-    sleep(CONFIRMED);
+/// Waits until the confirming listings, if any, are over: none for longer than a young stamp waits for its own.
+#[track_caller]
+pub(crate) fn wait_for_confirmed(mount: &Mount) {
+    let (began, mut last, mut since) = (Instant::now(), listings(mount), Instant::now());
+    while since.elapsed() < CONFIRMED {
+        sleep(Duration::from_millis(100));
+        let now = listings(mount);
+        assert!(began.elapsed() < limit(), "directories are listed all the time: {last} times, then {now}");
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+}
+
+fn listings(mount: &Mount) -> u64 {
+    let rpcs = mount.rpcs();
+    rpcs.of("READDIR") + rpcs.of("READDIRPLUS")
 }
 
 /// The RPCs from now until as many looks as these directories were made: they are spread over half the interval.
