@@ -3,6 +3,7 @@
 //! The schedule itself numbers directories densely and knows no store; here the two meet.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::engine::Settings;
 use crate::model::Timestamp;
@@ -14,6 +15,9 @@ const ROWS_AT_ONCE: u64 = 64;
 
 /// How much more than what the interval needs is spent however slow the server is: listings cost too.
 const RESERVE: f64 = 1.2;
+
+/// The least pause between two tries to find what is due, so that no rounding of times keeps a processor busy.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// A time after every other.
 const NEVER: Timestamp = Timestamp { seconds: i64::MAX / 1_000_000_000, nanoseconds: 0 };
@@ -45,6 +49,8 @@ pub(super) struct Agenda {
     schedule: Schedule,
     slots: HashMap<DirId, Slot>,
     dirs: Vec<DirId>,
+    /// No directory is given before this time: the next try is a moment after one that gave none.
+    not_before: Timestamp,
     /// The row of learnt rates that is written next.
     next_row: u64,
 }
@@ -66,7 +72,17 @@ impl Agenda {
             seen: Vec::new(),
         });
         let schedule = Schedule::new(terms, seed);
-        Self { terms, whole_rate, seed, run, schedule, slots: HashMap::new(), dirs: Vec::new(), next_row: 0 }
+        Self {
+            terms,
+            whole_rate,
+            seed,
+            run,
+            schedule,
+            slots: HashMap::new(),
+            dirs: Vec::new(),
+            not_before: Timestamp::default(),
+            next_row: 0,
+        }
     }
 
     /// Forgets every directory and takes the clock that the store has.
@@ -153,6 +169,9 @@ impl Agenda {
             None => self.schedule.take_due(now),
             Some(run) => run.take(&mut self.schedule, now),
         };
+        if slot.is_none() {
+            self.not_before = now.plus(MOMENT);
+        }
         slot.and_then(|slot| self.dirs.get(index(slot)).copied())
     }
 
@@ -160,7 +179,7 @@ impl Agenda {
     #[must_use]
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         match &self.run {
-            None => self.schedule.next_due(),
+            None => self.schedule.next_due().map(|due| due.max(self.not_before)),
             Some(run) => (!run.is_over).then(|| run.pacer.next()),
         }
     }
@@ -215,7 +234,7 @@ impl Agenda {
 
     /// The longest time that a directory goes unchecked.
     #[must_use]
-    pub(super) fn kept_bound(&self) -> std::time::Duration {
+    pub(super) fn kept_bound(&self) -> Duration {
         self.schedule.kept_bound()
     }
 
