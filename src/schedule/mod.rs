@@ -6,6 +6,7 @@
 mod adaptive;
 mod brake;
 mod deadlines;
+mod directory;
 mod heap;
 mod once;
 mod pacer;
@@ -17,6 +18,8 @@ mod saved;
 mod settle;
 mod stride;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod weights;
 
 pub use adaptive::Schedule;

@@ -3,7 +3,8 @@
 //! A one-shot run looks at each directory once at most. Which period it runs at is learnt from when it was run, so that
 //! it knows whose bound would be broken before the next run.
 
-use super::adaptive::{AGAIN, HEIR, HOLDS, LOOKED, NONE, Schedule, milliseconds, seconds, timestamp};
+use super::adaptive::Schedule;
+use super::directory::{AGAIN, HEIR, HOLDS, LOOKED, NONE, milliseconds, seconds, timestamp};
 use super::price::Price;
 use super::rate::Rate;
 use super::saved::{Saved, SavedClock};
@@ -31,7 +32,7 @@ impl Schedule {
             directory.flags = saved.flags & KEPT;
         }
         if saved.flags & LOOKED == 0 {
-            self.deadlines.insert_at_once(slot);
+            self.first_look(slot, now);
             return Slot(slot);
         }
         // Times further back than the clock of looks goes round count as that far back.

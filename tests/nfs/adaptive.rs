@@ -1,6 +1,8 @@
 //! The adaptive schedule on a real mount: sooner than a `find` loop at the same RPC rate, as soon as `plan` says, and
 //! slower when the server is.
 
+#![expect(clippy::cast_precision_loss, reason = "small numbers")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
