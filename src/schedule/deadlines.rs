@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn deadlines_are_served_early_enough_for_all_of_them() {
         let mut deadlines = Deadlines::new(4096.0);
-        assert_eq!(deadlines.latest_start(1.0), f64::INFINITY);
+        assert!(deadlines.latest_start(1.0).is_infinite());
         for slot in 0..30 {
             deadlines.insert(slot, 70.0, 0.0);
         }
