@@ -29,26 +29,31 @@ use super::terms::{Budget, Outlook, Sighting, Slot, Terms};
 use super::weights::{Class, Span, Weights};
 use crate::model::Timestamp;
 
-/// When a deadline lies, as parts of the bound: the rest is for waiting and for rounding.
-const DEADLINE: (f64, f64) = (0.955, 0.98);
+/// How long before the end of the bound a deadline lies, in parts of the bound: at least for waiting and rounding, and
+/// up to so much more, by chance, so that equal ones drift apart.
+const MARGIN: f64 = 0.02;
+const DRIFT: f64 = 0.025;
 
-/// Where deadlines go that would fall together with too many others: anywhere up to this part of the bound.
-const APART: f64 = 0.95;
+/// The least margin, in looks at the pace of the budget: one under way, and some that wait as well.
+const MARGIN_LOOKS: f64 = 3.0;
 
-/// How many places are tried for such a deadline; the emptiest is taken.
+/// A look that came after more of the bound than this was brought by its deadline.
+const BY_DEADLINE: f64 = 0.85;
+
+/// How many earlier times are tried for a deadline that would fall together with too many others; the emptiest is taken.
 const TRIES: usize = 3;
 
 /// By how much more than evenly spread deadlines may lie.
 const CROWD: f64 = 1.25;
 
+/// So many together are no crowd, whatever is even.
+const SMALL_CROWD: f64 = 4.0;
+
 /// How much longer than the budget's own round the bound is when the budget cannot keep the promise.
 const STRETCH: f64 = 1.03;
 
-/// The part of the budget that is counted on for deadlines.
-const SURE: f64 = 0.95;
-
-/// By how much faster than needed to look at all within the bound looks go that deadlines ask for, at least.
-const SURE_PACE: f64 = 1.1;
+/// The part of the budget that deadlines can count on.
+const SURE: f64 = 0.98;
 
 /// Strides differ by up to this part from what they should be: equal ones would march in step.
 const JITTER: f64 = 0.05;
@@ -146,8 +151,9 @@ pub struct Schedule {
     pub(super) runs: Runs,
     /// Mean RPCs of a look that a deadline brought.
     pub(super) cold_cost: f64,
-    /// How many looks may go before deadlines, and until when that was counted.
-    pub(super) spare: (f64, f64),
+    /// When the budget is needed for deadlines, and when to count that anew.
+    pub(super) pressing_from: f64,
+    pub(super) count_again: f64,
     /// The latest time seen.
     pub(super) now: f64,
 }
@@ -164,14 +170,15 @@ impl Schedule {
             directories: Vec::new(),
             free: Vec::new(),
             count: 0,
-            keys: Heap::default(),
+            keys: Heap::new(),
             deadlines: Deadlines::new(promise * SPAN),
             price: Price::new(None),
             purse: Purse::default(),
             weights: Weights::new(),
             runs: Runs::default(),
             cold_cost: 1.0,
-            spare: (0.0, 0.0),
+            pressing_from: 0.0,
+            count_again: 0.0,
             now: 0.0,
         }
     }
@@ -185,7 +192,7 @@ impl Schedule {
         if let Some(Slot(parent)) = parent {
             self.inherit(slot, parent, now);
         }
-        self.deadlines.insert_at_once(slot);
+        self.first_look(slot, now);
         Slot(slot)
     }
 
@@ -216,9 +223,7 @@ impl Schedule {
     /// [`Schedule::looked`] or [`Schedule::failed`].
     pub fn take_due(&mut self, now: Timestamp) -> Option<Slot> {
         let now = self.observe(now);
-        if self.terms.budget == Budget::Auto
-            && let Some(slot) = self.deadlines.first_at_once()
-        {
+        if let Some(slot) = self.deadlines.first_at_once() {
             return Some(self.take(slot));
         }
         let paid = self.purse.next() <= now;
@@ -232,8 +237,7 @@ impl Schedule {
             if !paid {
                 return None;
             }
-            self.spare.0 -= 1.0;
-            self.deadlines.first_at_once().or_else(|| self.least_key(now))?
+            self.least_key(now)?
         };
         self.purse.pay_look(now, self.rate());
         Some(self.take(slot))
@@ -242,12 +246,9 @@ impl Schedule {
     /// When [`Schedule::take_due`] may give a directory; `None` if only a change of the schedule can make it.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        let unpaced = self.terms.budget == Budget::Auto && self.deadlines.first_at_once().is_some();
-        let at_once =
-            self.deadlines.first_at_once().map(|_| if unpaced { self.now } else { self.purse.next() });
+        let at_once = self.deadlines.first_at_once().map(|_| self.now);
         let by_key = self.keys.first().map(|(_, slot)| self.earliest(slot, self.now).max(self.purse.next()));
-        let presses = self.spare.0 < 1.0;
-        let by_deadline = self.deadlines.first().map(|(time, _)| if presses { self.now } else { time });
+        let by_deadline = self.deadlines.first().map(|(time, _)| time.min(self.pressing_from));
         let by_deadline = by_deadline.map(|time| time.max(self.purse.next_sure()));
         let due = [at_once, by_key, by_deadline].into_iter().flatten().reduce(f64::min);
         due.map(|due| timestamp(due.max(self.now)))
@@ -314,28 +315,30 @@ impl Schedule {
         }
     }
 
+    /// Has `slot` looked at for the first time: at once, or if a budget was given as soon as that allows.
+    pub(super) fn first_look(&mut self, slot: u32, now: f64) {
+        match self.terms.budget {
+            Budget::Auto => self.deadlines.insert_at_once(slot),
+            Budget::PerSecond(_) => self.deadlines.insert(slot, now, now),
+        }
+    }
+
     /// The one whose deadline asks for a look now: it is due, or the budget is needed for those behind it.
     fn pressing(&mut self, now: f64) -> Option<u32> {
-        if let Some(slot) = self.deadlines.passed(now) {
-            return Some(slot);
+        let passed = self.deadlines.passed(now);
+        if passed.is_some() {
+            return passed;
         }
-        if self.spare_looks(now) < 1.0 { self.deadlines.first().map(|(_, slot)| slot) } else { None }
+        if now >= self.pressing_from.min(self.count_again) {
+            self.pressing_from = self.deadlines.latest_start(self.sure_pace());
+            self.count_again = now + self.deadlines.grain() / 2.0;
+        }
+        if now >= self.pressing_from { self.deadlines.first().map(|(_, slot)| slot) } else { None }
     }
 
-    /// Looks a second that deadlines get whatever else is to be paid.
+    /// Looks a second that deadlines get whatever else is to be paid: as if nothing else were.
     fn sure_pace(&self) -> f64 {
-        SURE_PACE * f64::from(self.count.max(1)) / self.bound()
-    }
-
-    /// How many looks may go before deadlines. Counted anew when it may have changed much.
-    fn spare_looks(&mut self, now: f64) -> f64 {
-        let (looks, until) = self.spare;
-        if looks < 1.0 || now >= until {
-            let rate = self.rate() * self.purse.free_share() * SURE / self.cold_cost;
-            let rate = rate.max(self.sure_pace());
-            self.spare = (self.deadlines.spare(now, rate), now + self.deadlines.grain() / 2.0);
-        }
-        self.spare.0
+        self.rate() * SURE / self.cost()
     }
 
     /// The directory with the least key; the virtual clock moves there.
@@ -473,19 +476,19 @@ impl Schedule {
         let bound = self.bound();
         self.fit_wheel(bound, began);
         let least = self.runs.next.unwrap_or(began);
-        let wanted = began + bound * (DEADLINE.0 + (DEADLINE.1 - DEADLINE.0) * self.draw());
+        let margin = (bound * MARGIN).max(MARGIN_LOOKS / self.rate()).min(bound / 2.0);
+        let wanted = began + bound - margin - bound * DRIFT * self.draw();
         // Looks that deadlines brought come as deadlines again: evenly, they fill the bound. Others come at the
         // budget's pace at most.
-        let by_deadline = silent == 0.0 || silent > DEADLINE.0 * 0.9 * bound;
+        let by_deadline = silent == 0.0 || silent > BY_DEADLINE * bound;
         let pace = if by_deadline { f64::from(self.count) / bound } else { self.rate() };
-        let crowd = CROWD * pace * self.deadlines.grain() + 1.0;
+        let crowd = CROWD * pace * self.deadlines.grain() + SMALL_CROWD;
         let mut best = (wanted.max(least), self.deadlines.crowd(wanted));
         if f64::from(best.1) < crowd || least >= wanted {
             return best.0;
         }
         for _ in 0..TRIES {
-            let latest = began + APART * bound;
-            let time = least + (latest - least).max(0.0) * self.draw();
+            let time = least + (wanted - least) * self.draw();
             let there = self.deadlines.crowd(time);
             if there < best.1 {
                 best = (time, there);
@@ -518,8 +521,13 @@ impl Schedule {
 
     fn bound(&self) -> f64 {
         let promise = self.terms.promise.as_secs_f64().max(0.001);
-        let round = self.round() * self.cold_cost * STRETCH;
-        if round > promise { round } else { promise }
+        promise.max(self.round() * self.cost() * STRETCH)
+    }
+
+    /// RPCs that a look for a deadline counts as. A budget made for the promise keeps it whatever listings cost; only the
+    /// brake can break it.
+    fn cost(&self) -> f64 {
+        if self.terms.budget == Budget::Auto { 1.0 } else { self.cold_cost }
     }
 
     /// Seconds a unit of virtual time; until it is measured, what equal directories would make it.

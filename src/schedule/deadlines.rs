@@ -1,7 +1,7 @@
 //! Until when each directory has to be looked at: a wheel of buckets, first come first served within a bucket.
 //!
 //! Putting in and taking out take constant time and 10 bytes a directory. Coarser counts beside the wheel tell whether
-//! too many deadlines fall together (a convoy), and how many other looks may go before them. Never earlier or later
+//! too many deadlines fall together (a convoy), and when they must begin to be served. Never earlier or later
 //! than asked for by more than a bucket; what lies beyond the wheel's end goes into its last bucket.
 
 #![expect(clippy::indexing_slicing, reason = "buckets, cells and links have lengths that this file keeps")]
@@ -61,7 +61,7 @@ impl Deadlines {
         self.width * f64::from(BUCKETS)
     }
 
-    /// Seconds that the counts for [`Deadlines::crowd`] and [`Deadlines::spare`] take together.
+    /// Seconds that the counts for [`Deadlines::crowd`] and [`Deadlines::latest_start`] take together.
     pub(super) fn grain(&self) -> f64 {
         self.width * f64::from(CELL)
     }
@@ -151,20 +151,19 @@ impl Deadlines {
         self.cell(self.number(time).max(self.first))
     }
 
-    /// How many other looks may go first if `rate` looks a second can be made: below one, deadlines must be served now.
-    pub(super) fn spare(&self, now: f64, rate: f64) -> f64 {
+    /// When deadlines must begin to be served, at `rate` looks a second and after one other look, for all to be met.
+    pub(super) fn latest_start(&self, rate: f64) -> f64 {
         let start = self.first / u64::from(CELL);
-        let mut waiting = 0.0;
-        let mut spare = f64::INFINITY;
+        let mut waiting = 1.0;
+        let mut latest = f64::INFINITY;
         for cell in start..start + CELLS as u64 {
             let count = self.cell(cell * u64::from(CELL));
             if count > 0 {
                 waiting += f64::from(count);
-                let end = self.start((cell + 1) * u64::from(CELL));
-                spare = f64::min(spare, (end - now) * rate - waiting);
+                latest = f64::min(latest, self.start((cell + 1) * u64::from(CELL)) - waiting / rate);
             }
         }
-        spare
+        latest
     }
 
     /// Makes the wheel reach `span` seconds ahead, every deadline where it was.
@@ -179,12 +178,6 @@ impl Deadlines {
         for (time, slot) in waiting {
             self.insert_into(slot, self.number(time), now);
         }
-    }
-
-    /// Bytes on the heap that grow with the number of directories.
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
-        self.links.capacity() * size_of::<Link>() + self.buckets.capacity() * size_of::<u16>()
     }
 
     fn insert_into(&mut self, slot: u32, number: u64, now: f64) {
@@ -279,22 +272,22 @@ mod tests {
     }
 
     #[test]
-    fn spare_looks_are_those_that_no_deadline_needs() {
+    fn deadlines_are_served_early_enough_for_all_of_them() {
         let mut deadlines = Deadlines::new(4096.0);
-        assert_eq!(deadlines.spare(0.0, 1.0), f64::INFINITY);
+        assert_eq!(deadlines.latest_start(1.0), f64::INFINITY);
         for slot in 0..30 {
             deadlines.insert(slot, 70.0, 0.0);
         }
         // The counts say that 30 fall before second 96.
         assert_eq!(deadlines.crowd(64.0), 30);
         assert_eq!(deadlines.crowd(63.0), 0);
-        assert!((deadlines.spare(0.0, 1.0) - 66.0).abs() < 1e-9);
-        assert!((deadlines.spare(66.0, 1.0) - 0.0).abs() < 1e-9);
+        assert!((deadlines.latest_start(1.0) - 65.0).abs() < 1e-9);
+        assert!((deadlines.latest_start(10.0) - 92.9).abs() < 1e-9);
         // Those behind them must not come too late either.
         for slot in 30..130 {
             deadlines.insert(slot, 100.0, 0.0);
         }
-        assert!((deadlines.spare(0.0, 1.0) + 2.0).abs() < 1e-9);
+        assert!((deadlines.latest_start(1.0) + 3.0).abs() < 1e-9);
     }
 
     proptest! {

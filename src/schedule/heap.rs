@@ -1,7 +1,7 @@
 //! Who is next in virtual time: a heap of keys from which any directory can be taken out.
 //!
-//! Four children a node, so that the children lie in one cache line, and 12 bytes a directory: at a million
-//! directories the misses of the cache are what a decision costs.
+//! The children of a node lie in one line of the cache, and a directory takes 12 bytes: at a million directories the
+//! misses of the cache are what a decision costs.
 
 #![expect(clippy::indexing_slicing, reason = "every index is below a length that this file keeps")]
 
@@ -22,21 +22,36 @@ struct Entry {
     slot: u32,
 }
 
-const CHILDREN: usize = 4;
+const CHILDREN: usize = 8;
 const ABSENT: u32 = u32::MAX;
 
+/// The children of one entry, in one line of the cache.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Line([Entry; CHILDREN]);
+
 /// Directories in the order of their keys.
-#[derive(Debug, Default)]
+///
+/// The entry at place 0 is the least; the children of the one at place `p` fill line `p`, that is places `8 p + 1` to
+/// `8 p + 8`.
+#[derive(Debug)]
 pub(super) struct Heap {
-    entries: Vec<Entry>,
-    /// Where in `entries` each directory is.
+    least: Entry,
+    lines: Vec<Line>,
+    length: usize,
+    /// Where each directory is.
     places: Vec<u32>,
 }
 
 impl Heap {
+    /// An empty heap.
+    pub(super) fn new() -> Self {
+        Self { least: Entry { key: Key(0), slot: ABSENT }, lines: Vec::new(), length: 0, places: Vec::new() }
+    }
+
     /// The directory with the least key.
     pub(super) fn first(&self) -> Option<(Key, u32)> {
-        self.entries.first().map(|entry| (entry.key, entry.slot))
+        (self.length > 0).then_some((self.least.key, self.least.slot))
     }
 
     /// Puts `slot` in, or moves it if it is in already.
@@ -48,8 +63,11 @@ impl Heap {
         let entry = Entry { key, slot };
         let place = self.places[index];
         if place == ABSENT {
-            self.entries.push(entry);
-            self.rise(self.entries.len() - 1, entry);
+            self.length += 1;
+            if self.length > self.lines.len() * CHILDREN + 1 {
+                self.lines.push(Line([entry; CHILDREN]));
+            }
+            self.rise(self.length - 1, entry);
         } else {
             self.settle(place as usize, entry);
         }
@@ -61,15 +79,10 @@ impl Heap {
             return;
         };
         let hole = std::mem::replace(place, ABSENT) as usize;
-        if let Some(last) = self.entries.pop().filter(|_| hole < self.entries.len()) {
-            self.settle(hole, last);
+        self.length -= 1;
+        if hole < self.length {
+            self.settle(hole, self.get(self.length));
         }
-    }
-
-    /// Bytes on the heap.
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry>() + self.places.capacity() * size_of::<u32>()
     }
 
     /// Puts `entry` at `place` or wherever above or below it belongs.
@@ -82,10 +95,11 @@ impl Heap {
     fn rise(&mut self, mut place: usize, entry: Entry) -> usize {
         while place > 0 {
             let parent = (place - 1) / CHILDREN;
-            if !entry.key.is_before(self.entries[parent].key) {
+            let above = self.get(parent);
+            if !entry.key.is_before(above.key) {
                 break;
             }
-            self.put(place, self.entries[parent]);
+            self.put(place, above);
             place = parent;
         }
         self.put(place, entry);
@@ -94,28 +108,37 @@ impl Heap {
 
     fn sink(&mut self, mut place: usize, entry: Entry) {
         loop {
-            let start = place * CHILDREN + 1;
-            let end = (start + CHILDREN).min(self.entries.len());
-            if start >= end {
-                break;
-            }
-            let mut least = start;
-            for child in start + 1..end {
-                if self.entries[child].key.is_before(self.entries[least].key) {
+            let first = place * CHILDREN + 1;
+            let count = self.length.saturating_sub(first).min(CHILDREN);
+            let Some(Line(children)) = self.lines.get(place).filter(|_| count > 0) else { break };
+            let mut least = 0;
+            for child in 1..count {
+                if children[child].key.is_before(children[least].key) {
                     least = child;
                 }
             }
-            if !self.entries[least].key.is_before(entry.key) {
+            let below = children[least];
+            if !below.key.is_before(entry.key) {
                 break;
             }
-            self.put(place, self.entries[least]);
-            place = least;
+            self.put(place, below);
+            place = first + least;
         }
         self.put(place, entry);
     }
 
+    fn get(&self, place: usize) -> Entry {
+        match place.checked_sub(1) {
+            Some(place) => self.lines[place / CHILDREN].0[place % CHILDREN],
+            None => self.least,
+        }
+    }
+
     fn put(&mut self, place: usize, entry: Entry) {
-        self.entries[place] = entry;
+        match place.checked_sub(1) {
+            Some(place) => self.lines[place / CHILDREN].0[place % CHILDREN] = entry,
+            None => self.least = entry,
+        }
         self.places[entry.slot as usize] = u32::try_from(place).unwrap_or(ABSENT);
     }
 }
@@ -140,7 +163,7 @@ mod tests {
         #[test]
         fn is_a_sorted_map(steps in prop::collection::vec((0..40_u32, prop::option::of(0..1000_u32)), 1..300)) {
             let start = u32::MAX - 500;
-            let mut heap = Heap::default();
+            let mut heap = Heap::new();
             let mut model = BTreeMap::new();
             for (slot, offset) in steps {
                 match offset {

@@ -17,6 +17,8 @@ mod saved;
 mod settle;
 mod stride;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod weights;
 
 pub use interval::Schedule;

@@ -31,7 +31,7 @@ impl Schedule {
             directory.flags = saved.flags & KEPT;
         }
         if saved.flags & LOOKED == 0 {
-            self.deadlines.insert_at_once(slot);
+            self.first_look(slot, now);
             return Slot(slot);
         }
         // Times further back than the clock of looks goes round count as that far back.

@@ -11,7 +11,8 @@ const SAVED: f64 = 2.0;
 /// The longest listing, in RPCs, that is paid at once.
 const PAID_AT_ONCE: f64 = 32.0;
 
-/// Debts above so many seconds of the whole budget are paid off before anything else.
+/// Debts above so many seconds of the whole budget are paid off before anything else. What deadlines and listings cost
+/// beyond that is forgiven.
 const MOST_DEBT: f64 = 60.0;
 
 /// What was paid for. Times are seconds.
@@ -33,17 +34,12 @@ impl Purse {
         self.sure_until.min(self.paid_until)
     }
 
-    /// The part of the budget that is left for looks.
-    pub(super) fn free_share(&self) -> f64 {
-        if self.debt > 0.0 { 0.5 } else { 1.0 }
-    }
-
     /// Pays for a look that begins at `now`, and as much again of a debt.
     pub(super) fn pay_look(&mut self, now: f64, rate: f64) {
         let surplus = (self.debt - MOST_DEBT * rate).max(0.0);
         let repaid = self.debt.min(1.0) + surplus;
         self.debt -= repaid.min(self.debt);
-        self.paid_until = self.paid_until.max(now - SAVED) + (1.0 + repaid) / rate;
+        self.paid_until = self.paid_until.clamp(now - SAVED, now + MOST_DEBT) + (1.0 + repaid) / rate;
     }
 
     /// Notes that the look was asked for by a deadline, which gets `pace` looks a second.
