@@ -27,6 +27,7 @@ impl Schedule {
         }
         if let Some(directory) = self.in_use_mut(slot) {
             directory.rate = Rate { counts: saved.counts, age: saved.age };
+            directory.evidence = saved.evidence;
             directory.listing = saved.listing;
             directory.flags = saved.flags & KEPT;
         }
@@ -54,6 +55,7 @@ impl Schedule {
             last: fraction(last),
             counts: directory.rate.counts,
             age: directory.rate.age,
+            evidence: directory.evidence,
             listing: directory.listing,
             flags: directory.flags & KEPT,
         }
