@@ -55,6 +55,9 @@ const SMALL_CROWD: f64 = 4.0;
 /// How much longer than the budget's own round the bound is when the budget cannot keep the promise.
 const STRETCH: f64 = 1.03;
 
+/// What a look is taken to cost at most when the bound is reckoned: longer listings are paid off beside the looks.
+const MOST_COST: u32 = 32;
+
 /// The part of the budget that deadlines can count on.
 const SURE: f64 = 0.98;
 
@@ -104,6 +107,8 @@ pub struct Schedule {
     pub(super) runs: Runs,
     /// Mean RPCs of a look that a deadline brought.
     pub(super) cold_cost: f64,
+    /// When a directory may be looked at again, if none was to be when asked last.
+    pub(super) keys_from: f64,
     /// When the budget is needed for deadlines, and when to count that anew.
     pub(super) pressing_from: f64,
     pub(super) count_again: f64,
@@ -130,6 +135,7 @@ impl Schedule {
             weights: Weights::new(),
             runs: Runs::default(),
             cold_cost: 1.0,
+            keys_from: 0.0,
             pressing_from: 0.0,
             count_again: 0.0,
             now: 0.0,
@@ -200,7 +206,7 @@ impl Schedule {
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         let at_once = self.deadlines.first_at_once().map(|_| self.now);
-        let by_key = self.keys.first().map(|(_, slot)| self.earliest(slot, self.now).max(self.purse.next()));
+        let by_key = (self.keys.len() > 0).then(|| self.purse.next().max(self.keys_from));
         let by_deadline = self.deadlines.first().map(|(time, _)| time.min(self.pressing_from));
         let by_deadline = by_deadline.map(|time| time.max(self.purse.next_sure()));
         let due = [at_once, by_key, by_deadline].into_iter().flatten().reduce(f64::min);
@@ -305,6 +311,7 @@ impl Schedule {
         if self.price.seconds().is_none() {
             self.price.assume(self.price(), memory);
         }
+        let mut next = f64::INFINITY;
         for _ in 0..PASSED_OVER {
             let (key, slot) = self.keys.first()?;
             let earliest = self.earliest(slot, now);
@@ -312,8 +319,12 @@ impl Schedule {
                 self.price.move_to(key, now, memory);
                 return Some(slot);
             }
+            next = next.min(earliest);
             self.keys.insert(slot, self.price.key_after((earliest - now) / self.price()));
         }
+        // Some may be behind those that were passed over.
+        let all = self.keys.len() <= PASSED_OVER;
+        self.keys_from = if all { next } else { next.min(now + LEAST_GAP) };
         None
     }
 
@@ -346,7 +357,7 @@ impl Schedule {
         self.purse.pay_listing(rpcs.saturating_sub(1), self.rate());
         if silent > self.terms.promise.as_secs_f64() / 2.0 {
             let part = 1.0 / f64::from(self.count.clamp(16, 4096));
-            self.cold_cost += (f64::from(rpcs.max(1)) - self.cold_cost) * part;
+            self.cold_cost += (f64::from(rpcs.clamp(1, MOST_COST)) - self.cold_cost) * part;
         }
     }
 
@@ -383,6 +394,7 @@ impl Schedule {
         let Some(directory) = self.in_use_mut(slot) else { return 0 };
         directory.rate.pass(silent, &span.left_now);
         if sighting.arrivals > 0 {
+            directory.evidence = directory.evidence.saturating_add(1);
             directory.rate.add(arrivals, &rate::decay(ago));
         }
         sighting.arrivals
@@ -499,6 +511,7 @@ impl Schedule {
             last: 0,
             parent: parent.map_or(NONE, |slot| slot.0),
             model: NONE,
+            evidence: 0,
             listing: 0,
             flags: 0,
         };

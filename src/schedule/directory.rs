@@ -28,6 +28,8 @@ pub(super) struct Directory {
     pub(super) parent: u32,
     /// Whose counts the next directory found in it starts from.
     pub(super) model: u32,
+    /// How many looks showed arrivals.
+    pub(super) evidence: u8,
     /// RPCs beside the GETATTR and the new names, when it has changed.
     pub(super) listing: u16,
     pub(super) flags: u8,
@@ -50,7 +52,11 @@ impl Directory {
     }
 
     pub(super) fn class(&self) -> Class {
-        Class { count: self.rate.longest(), holds_directories: self.is(HOLDS), is_heir: self.is(HEIR) }
+        Class {
+            count: self.rate.longest(),
+            holds_directories: self.is(HOLDS),
+            heir: self.is(HEIR).then_some(self.evidence),
+        }
     }
 }
 

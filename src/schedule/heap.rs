@@ -54,6 +54,11 @@ impl Heap {
         (self.length > 0).then_some((self.least.key, self.least.slot))
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
     /// Puts `slot` in, or moves it if it is in already.
     pub(super) fn insert(&mut self, slot: u32, key: Key) {
         let index = slot as usize;

@@ -28,6 +28,7 @@ impl Schedule {
         }
         if let Some(directory) = self.in_use_mut(slot) {
             directory.rate = Rate { counts: saved.counts, age: saved.age };
+            directory.evidence = saved.evidence;
             directory.listing = saved.listing;
             directory.flags = saved.flags & KEPT;
         }
@@ -55,6 +56,7 @@ impl Schedule {
             last: fraction(last),
             counts: directory.rate.counts,
             age: directory.rate.age,
+            evidence: directory.evidence,
             listing: directory.listing,
             flags: directory.flags & KEPT,
         }

@@ -44,7 +44,8 @@ impl Purse {
 
     /// Notes that the look was asked for by a deadline, which gets `pace` looks a second.
     pub(super) fn pay_sure(&mut self, now: f64, pace: f64) {
-        self.sure_until = self.sure_until.max(now - SAVED) + 1.0 / pace;
+        // Looks that the budget allowed anyway do not add up to a wait.
+        self.sure_until = self.sure_until.clamp(now - SAVED, now) + 1.0 / pace;
     }
 
     /// Pays for what a look cost beyond its one RPC.

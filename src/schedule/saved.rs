@@ -13,6 +13,7 @@ pub struct Saved {
     pub(super) last: u64,
     pub(super) counts: [f32; SCALES],
     pub(super) age: f32,
+    pub(super) evidence: u8,
     pub(super) listing: u16,
     pub(super) flags: u8,
 }

@@ -141,7 +141,7 @@ proptest! {
     #[test]
     fn no_directory_goes_longer_than_promised(periods in periods(), promise in 20..200_u64, seed: u64) {
         let mut world = World::new(promise, Budget::Auto, &periods, seed);
-        world.run(promise * 12);
+        world.run(promise * 40);
         prop_assert_eq!(world.schedule.kept_bound(), Duration::from_secs(promise));
         prop_assert!(world.longest_gap(0) <= promise as f64, "{} of {promise}", world.longest_gap(0));
     }
@@ -206,7 +206,9 @@ proptest! {
         }
         world.flying.clear();
         world.run(1200);
-        prop_assert!(world.longest_gap(0) <= 60.0 + ROUND_TRIP as f64 / 1e6, "{}", world.longest_gap(0));
+        // What was under way is lost with its process and has to be looked at again: one look more.
+        let most = 60.0 + 60.0 / (2.0 * periods.len() as f64);
+        prop_assert!(world.longest_gap(0) <= most, "{} of {most}", world.longest_gap(0));
         let looks = |slot: usize, from: u64, to: u64| {
             let of = |look: &&Look| look.slot.0 as usize == slot && (from..to).contains(&look.began);
             world.looks.iter().filter(of).count() as f64

@@ -35,18 +35,27 @@ pub(super) struct Class {
     pub(super) count: f32,
     /// Whether directories were found in it.
     pub(super) holds_directories: bool,
-    /// Whether it was made while we watched, and started from its elder sibling's counts.
-    pub(super) is_heir: bool,
+    /// If it was made while we watched, and started from its elder sibling's counts: how many looks have shown arrivals
+    /// of its own.
+    pub(super) heir: Option<u8>,
 }
 
 /// Upper ends of the classes by count; one class lies above them.
 const COUNTS: [f32; 7] = [0.25, 1.0, 4.0, 16.0, 64.0, 256.0, 1024.0];
-const CLASSES: usize = (COUNTS.len() + 1) * 4;
+const KINDS: usize = 6;
+const CLASSES: usize = (COUNTS.len() + 1) * KINDS;
 
 impl Class {
     fn index(self) -> usize {
         let count = COUNTS.iter().filter(|end| **end <= self.count).count();
-        count * 4 + usize::from(self.holds_directories) + 2 * usize::from(self.is_heir)
+        let kind = match (self.holds_directories, self.heir) {
+            (true, heir) => usize::from(heir.is_some()),
+            (false, None) => 2,
+            (false, Some(0)) => 3,
+            (false, Some(1..4)) => 4,
+            (false, Some(_)) => 5,
+        };
+        count * KINDS + kind
     }
 }
 
