@@ -192,9 +192,11 @@ impl Engine {
         // but the first guess at a rate hangs on it.
         let guess = is_first.then(|| began.wall.since(stamp.mtime));
         let readdirs = 1 + u32::try_from(listing.entries.len()).unwrap_or(u32::MAX) / NAMES_A_READDIR;
-        // The look itself, ACCESS, and one look for each name of the path: it may have been renamed.
+        // One that was held open may have been renamed: one look for each name of its path.
         let depth = u32::try_from(self.table.path(dir).components().count()).unwrap_or(u32::MAX);
-        Sighting { arrivals: 0, changed, changed_ago: least.max(guess), rpcs: 2 + depth + readdirs }
+        let path_rpcs = if is_first { 0 } else { depth };
+        // The look itself, and ACCESS.
+        Sighting { arrivals: 0, changed, changed_ago: least.max(guess), rpcs: 2 + path_rpcs + readdirs }
     }
 
     /// Notes what the stamp says of the server's clock and of the listing under it.

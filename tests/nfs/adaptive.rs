@@ -103,7 +103,9 @@ fn slows_down_with_the_server(case: Case) {
     rig::server::round_trip(Duration::from_millis(1));
     let state = PathBuf::from(format!("/tmp/state-brake-{case}"));
     let agent = start(&mount, &state, "10s", &["--budget", "150/s", "--workers", &WORKERS.to_string()]);
-    sleep(Duration::from_secs(12));
+    // The first walk and the confirming listings are over, and paid for.
+    rig::agent::wait_for_confirmed(&mount);
+    sleep(Duration::from_secs(10));
     let fast = Load::of(&mount);
     rig::server::round_trip(Duration::from_millis(50));
     sleep(Duration::from_secs(6));
