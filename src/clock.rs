@@ -3,7 +3,7 @@
 //! Two readings, never mixed: *steady* time decides (what is due, how long a file has been still), *wall* time is
 //! told to people (`detected_at`). The server's clock is a third, which is compared with neither.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::model::Timestamp;
 
@@ -20,6 +20,24 @@ pub struct Now {
 #[must_use]
 pub fn wall() -> Timestamp {
     Timestamp::from_system(SystemTime::now())
+}
+
+/// How long something takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Begins to count.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time since then.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
 }
 
 /// Our clock.

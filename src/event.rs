@@ -189,6 +189,11 @@ pub enum Event {
         /// `added` to what was there (nothing of ours) or `raised` to the ledger where that is more.
         how: &'static str,
     },
+    /// Redis did not write its append-only file anew after its start.
+    StatisticsLogOld {
+        /// Why not.
+        reason: String,
+    },
     /// Redis refused single changes of a batch, such as a key of another type; the rest was applied.
     StatisticsRejected {
         /// How many changes.
@@ -237,6 +242,7 @@ impl Event {
             Self::BroadcastFailed { .. } => "broadcast_failed",
             Self::StatisticsReplayed { .. } => "statistics_replayed",
             Self::StatisticsRestored { .. } => "statistics_restored",
+            Self::StatisticsLogOld { .. } => "statistics_log_old",
             Self::StatisticsRejected { .. } => "statistics_rejected",
             Self::JournalBehind { .. } => "journal_behind",
         }
@@ -347,6 +353,10 @@ impl Event {
             Self::StatisticsRestored { upto, how } => {
                 warn!(upto, how, "Redis had forgotten our statistics; wrote them from the ledger.");
             }
+            Self::StatisticsLogOld { reason } => warn!(
+                reason,
+                "Redis did not write its log anew (BGREWRITEAOF): if a crash cut it short, its next start may count twice."
+            ),
             Self::StatisticsRejected { changes, reason } => {
                 warn!(changes, reason, "Redis refused single changes; the rest of the batch was applied.");
             }
@@ -405,6 +415,13 @@ impl Reporter {
     #[must_use]
     pub fn count(&self, counter: &str) -> u64 {
         self.state().counts.get(counter).copied().unwrap_or(0)
+    }
+
+    /// Looks at directories that told something.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        let how = ["directories_unchanged", "directories_changed", "directories_confirmed"];
+        how.into_iter().map(|how| self.count(how)).sum()
     }
 
     /// The roots that cannot be watched now, each with the reason.

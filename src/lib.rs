@@ -28,6 +28,7 @@
 //!
 //! `ARCHITECTURE.md` has the map of the files and a table of where to look for what.
 
+pub mod advise;
 pub mod agent;
 pub mod cli;
 pub mod clock;

@@ -1,12 +1,15 @@
 //! The command line of nfs-scout.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use nfs_scout::agent::{self, Ended, Question};
-use nfs_scout::cli::{self, Inquiry, Order, Surroundings};
+use nfs_scout::advise::{self, Wish};
+use nfs_scout::agent::{self, Ended, Errand, ErrandError, Outcome, PlanError, Question};
+use nfs_scout::cli::{self, Inquiry, Order, PlanOrder, Surroundings};
+use nfs_scout::clock;
 use nfs_scout::config::{Config, LogFormat, LogSettings, Mode};
+use nfs_scout::dispatch::SinkName;
 use nfs_scout::event::Reporter;
 use nfs_scout::exit::Exit;
 use nfs_scout::status::{self, Summary, render_statistics};
@@ -38,7 +41,9 @@ fn obey(order: Order) -> Exit {
             }
             run(&config)
         }
+        Order::Plan(order) => plan(&order),
         Order::Ask(inquiry) => answer(&inquiry),
+        Order::Attend { errand, state } => attend(errand, &state),
         Order::Print(text) => print(&text),
     }
 }
@@ -89,6 +94,35 @@ fn exit_of(config: &Config, ended: &Ended, summary: &Summary) -> Exit {
     }
 }
 
+/// Tells what intervals cost and give.
+fn plan(order: &PlanOrder) -> Exit {
+    let intervals =
+        if order.intervals.is_empty() { advise::INTERVALS.to_vec() } else { order.intervals.clone() };
+    let wish = Wish { intervals, latency: order.latency };
+    let plan = match agent::plan(&order.path, &order.state, &wish) {
+        Ok(plan) => plan,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error}");
+            return match error {
+                PlanError::Mount(_) => Exit::MountUnreadable,
+                PlanError::Store(error) if error.is_held() => Exit::Held,
+                _ => Exit::Internal,
+            };
+        }
+    };
+    if let Some(path) = &order.svg
+        && let Err(error) = std::fs::write(path, advise::svg(&plan))
+    {
+        let _ = writeln!(io::stderr(), "error: cannot write {}: {error}", path.display());
+        return Exit::Usage;
+    }
+    if order.json {
+        print(&(serde_json::to_string(&plan).unwrap_or_default() + "\n"))
+    } else {
+        print(&advise::render(&plan))
+    }
+}
+
 /// Answers from the running agent, or from the stored state if none runs.
 fn answer(inquiry: &Inquiry) -> Exit {
     match reply(inquiry) {
@@ -113,6 +147,8 @@ enum NoAnswer {
     Asking(#[from] io::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Errand(#[from] ErrandError),
     #[error("cannot understand the running agent, is it of another version? {0}")]
     Understanding(#[from] serde_json::Error),
 }
@@ -122,35 +158,85 @@ impl NoAnswer {
         match self {
             Self::NoState(_) | Self::OtherOwner(_) => Exit::Usage,
             Self::Store(error) if error.is_held() => Exit::Held,
+            Self::Errand(error) if !matches!(error, ErrandError::Store(_)) => Exit::Usage,
             _ => Exit::Internal,
         }
     }
 }
 
+/// Changes or checks the stored state.
+fn attend(errand: cli::Errand, state: &Path) -> Exit {
+    let done = || -> Result<Outcome, NoAnswer> { Ok(agent::attend(&open(state)?, &errand_of(errand))?) };
+    match done() {
+        Ok(Outcome { text, is_well }) => match print(&text) {
+            Exit::Done if !is_well => Exit::Internal,
+            exit => exit,
+        },
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error}");
+            error.exit()
+        }
+    }
+}
+
+fn errand_of(errand: cli::Errand) -> Errand {
+    match errand {
+        cli::Errand::Forget(path) => Errand::Forget(path),
+        cli::Errand::ForgetGone => Errand::ForgetGone,
+        cli::Errand::Verify(against) => Errand::Verify(against),
+        cli::Errand::Requeue { since, sink, refused } => Errand::Requeue {
+            since: since.map(|since| since.before(clock::wall())),
+            sink: sink.as_deref().and_then(SinkName::named),
+            refused,
+        },
+    }
+}
+
+/// Opens the store of a state directory that must exist and be ours.
+fn open(state: &Path) -> Result<Store, NoAnswer> {
+    if !Lock::is_state_directory(state)? {
+        return Err(NoAnswer::NoState(state.to_owned()));
+    }
+    match Lock::other_owner(state) {
+        Some(owner) => Err(NoAnswer::OtherOwner(owner)),
+        None => Ok(Store::open(state)?),
+    }
+}
+
 fn reply(inquiry: &Inquiry) -> Result<String, NoAnswer> {
-    let question = match inquiry.question {
+    let question = match &inquiry.question {
         cli::Question::Stats => Question::Statistics,
         cli::Question::Status => Question::Report,
         cli::Question::IndexStat => Question::IndexSize,
         cli::Question::IndexList => Question::IndexList,
+        cli::Question::IndexExport => Question::IndexExport,
+        cli::Question::Explain(path) => Question::Explain(path.clone()),
     };
     if !Lock::is_state_directory(&inquiry.state)? {
         return Err(NoAnswer::NoState(inquiry.state.clone()));
     }
-    let json = match (agent::ask(&inquiry.state, question)?, Lock::other_owner(&inquiry.state)) {
-        (Some(answer), _) => answer,
-        (None, Some(owner)) => return Err(NoAnswer::OtherOwner(owner)),
-        (None, None) => agent::answer(question, &Store::open(&inquiry.state)?, None)?,
+    let json = match agent::ask(&inquiry.state, &question)? {
+        Some(answer) => answer,
+        None => agent::answer(&question, &open(&inquiry.state)?, None)?,
     };
-    if inquiry.json { Ok(json + "\n") } else { in_words(question, &json) }
+    if inquiry.json { Ok(json + "\n") } else { in_words(&question, &json) }
 }
 
-fn in_words(question: Question, json: &str) -> Result<String, NoAnswer> {
+fn in_words(question: &Question, json: &str) -> Result<String, NoAnswer> {
     Ok(match question {
         Question::Statistics => render_statistics(&serde_json::from_str(json)?),
         Question::Report => status::render(&serde_json::from_str(json)?),
         Question::IndexSize => status::render_size(&serde_json::from_str(json)?),
         Question::IndexList => status::render_list(&serde_json::from_str::<Vec<_>>(json)?),
+        Question::Traffic => json.to_owned(),
+        Question::IndexExport => {
+            let lines: Vec<status::ExportLine> = serde_json::from_str(json)?;
+            lines
+                .iter()
+                .map(|line| Ok(serde_json::to_string(line)? + "\n"))
+                .collect::<Result<_, NoAnswer>>()?
+        }
+        Question::Explain(_) => status::render_explanation(&serde_json::from_str(json)?),
     })
 }
 

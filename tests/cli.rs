@@ -48,7 +48,7 @@ fn printed(text: &str, key: &str) -> String {
     line.unwrap_or_else(|| panic!("no {key} in {text}")).to_owned()
 }
 
-const SUBCOMMANDS: [&[&str]; 9] = [
+const SUBCOMMANDS: [&[&str]; 14] = [
     &[],
     &["run"],
     &["stats"],
@@ -56,6 +56,11 @@ const SUBCOMMANDS: [&[&str]; 9] = [
     &["index"],
     &["index", "stat"],
     &["index", "list"],
+    &["index", "export"],
+    &["index", "verify"],
+    &["index", "forget"],
+    &["index", "requeue"],
+    &["explain"],
     &["completions"],
     &["man"],
 ];

@@ -290,8 +290,8 @@ fn two_thousand_jobs_through_an_outage_of_both_servers() {
         "--jobs 200 --rate 90/s --total 2000 --layout date --directories 30 --zipf 1",
     ));
     eventually("the first jobs at the consumer", || (consumer.ids().len() > 250).then_some(()));
-    redis.stop();
-    rabbit.stop();
+    redis.kill();
+    rabbit.kill();
     agent.logged_times("Lost the sink", 2);
     let at_the_outage = events_in(&scout.beside("events")).len();
     eventually("the scan to go on", || {

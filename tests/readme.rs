@@ -58,8 +58,18 @@ fn options_in(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn every_option() -> BTreeSet<String> {
-    let subcommands: [&[&str]; 6] =
-        [&["run"], &["stats"], &["status"], &["index", "stat"], &["completions"], &[]];
+    let subcommands: [&[&str]; 10] = [
+        &["run"],
+        &["plan"],
+        &["stats"],
+        &["status"],
+        &["index", "stat"],
+        &["index", "verify"],
+        &["index", "forget"],
+        &["index", "requeue"],
+        &["completions"],
+        &[],
+    ];
     let help = |subcommand: &[&str]| output(scout(&[subcommand, &["--help"]].concat())).0;
     subcommands.into_iter().flat_map(|subcommand| options_of(&help(subcommand))).collect()
 }

@@ -33,6 +33,8 @@ const RESTRICTED: [Restricted; 6] = [
             ("src/dispatch/trust.rs", "the CA files that the operator names"),
             ("src/agent/control.rs", "its own socket in the state directory"),
             ("src/cli/layers.rs", "the configuration file"),
+            ("src/agent/recorder.rs", "the trace that --record names"),
+            ("src/main.rs", "the chart that --svg names"),
         ],
         remedy: "ask the mount room for it: only src/mount/ touches the watched tree; \
                  for a file of the agent's own, add a line with the reason to RESTRICTED in tests/tidy.rs",

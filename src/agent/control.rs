@@ -1,8 +1,10 @@
-//! Questions to a running agent: a Unix socket in the state directory, one word in, one JSON document out.
+//! Questions to a running agent: a Unix socket in the state directory, a word (and a path) in, one JSON document out.
 //!
 //! Only the state directory's owner can reach it. The answers hold what a report holds: no content, no secret.
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
+use super::explain;
+use super::plan;
 use super::report::{self, Live};
 use crate::store::{Store, StoreError, control_socket};
 
@@ -19,10 +23,10 @@ use crate::store::{Store, StoreError, control_socket};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The longest question, in bytes.
-const MAX_QUESTION: u64 = 64;
+const MAX_QUESTION: u64 = 8192;
 
 /// What can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
     /// The statistics of the ledger.
     Statistics,
@@ -32,28 +36,57 @@ pub enum Question {
     IndexSize,
     /// Every file known.
     IndexList,
+    /// How often files arrive where.
+    Traffic,
+    /// Every file known, with all that is stored of it.
+    IndexExport,
+    /// What is known of this path, which is absolute.
+    Explain(PathBuf),
 }
 
 impl Question {
-    const ALL: [Self; 4] = [Self::Statistics, Self::Report, Self::IndexSize, Self::IndexList];
+    const SIMPLE: [Self; 6] =
+        [Self::Statistics, Self::Report, Self::IndexSize, Self::IndexList, Self::IndexExport, Self::Traffic];
 
-    fn word(self) -> &'static str {
+    /// As it goes over the socket: a word; for a path, a space and the path follow.
+    fn bytes(&self) -> Vec<u8> {
+        let path = match self {
+            Self::Explain(path) => [b" ", path.as_os_str().as_bytes()].concat(),
+            _ => Vec::new(),
+        };
+        [self.word().as_bytes(), &path].concat()
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let explain = bytes.strip_prefix(b"explain ");
+        explain.map(|path| Self::Explain(PathBuf::from(OsStr::from_bytes(path)))).or_else(|| {
+            Self::SIMPLE.into_iter().find(|question| question.word().as_bytes() == bytes.trim_ascii())
+        })
+    }
+
+    fn word(&self) -> &'static str {
         match self {
             Self::Statistics => "statistics",
             Self::Report => "report",
             Self::IndexSize => "index-size",
             Self::IndexList => "index-list",
+            Self::Traffic => "traffic",
+            Self::IndexExport => "index-export",
+            Self::Explain(_) => "explain",
         }
     }
 }
 
 /// The answer to a question, as JSON; from the store alone where no agent runs.
-pub fn answer(question: Question, store: &Store, live: Option<&Live>) -> Result<String, StoreError> {
+pub fn answer(question: &Question, store: &Store, live: Option<&Live>) -> Result<String, StoreError> {
     Ok(match question {
         Question::Statistics => json(&report::statistics(store)),
         Question::Report => json(&report::report(store, live)?),
         Question::IndexSize => json(&report::index_size(store)?),
         Question::IndexList => json(&report::index_list(store)?),
+        Question::Traffic => json(&plan::traffic(store)?),
+        Question::IndexExport => json(&report::index_export(store)?),
+        Question::Explain(path) => json(&explain::explain(store, path)?),
     })
 }
 
@@ -62,7 +95,7 @@ fn json<T: Serialize>(value: &T) -> String {
 }
 
 /// Asks the agent that holds the state directory; `None` if none listens there.
-pub fn ask(state: &Path, question: Question) -> io::Result<Option<String>> {
+pub fn ask(state: &Path, question: &Question) -> io::Result<Option<String>> {
     let mut stream = match UnixStream::connect(control_socket(state)) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -71,7 +104,7 @@ pub fn ask(state: &Path, question: Question) -> io::Result<Option<String>> {
         Err(error) => return Err(error),
     };
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(question.word().as_bytes())?;
+    stream.write_all(&question.bytes())?;
     stream.shutdown(std::net::Shutdown::Write)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
@@ -122,13 +155,13 @@ impl Drop for Control {
 }
 
 async fn converse(stream: &mut tokio::net::UnixStream, store: Arc<Store>, live: Live) -> io::Result<()> {
-    let mut word = String::new();
-    (&mut *stream).take(MAX_QUESTION).read_to_string(&mut word).await?;
-    let question = Question::ALL.into_iter().find(|question| question.word() == word.trim());
+    let mut bytes = Vec::new();
+    (&mut *stream).take(MAX_QUESTION).read_to_end(&mut bytes).await?;
+    let question = Question::parse(&bytes);
     let reply = match question {
         None => json(&serde_json::json!({ "error": "unknown question" })),
         Some(question) => {
-            let answered = tokio::task::spawn_blocking(move || answer(question, &store, Some(&live))).await;
+            let answered = tokio::task::spawn_blocking(move || answer(&question, &store, Some(&live))).await;
             match answered {
                 Ok(Ok(text)) => text,
                 Ok(Err(error)) => json(&serde_json::json!({ "error": error.to_string() })),

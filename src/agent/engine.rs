@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::job::{FileTask, Job, Origin, Outcome, Read};
 use super::pass::Pass;
+use super::recorder::Arrivals;
 use super::root::Root;
 use super::table::Table;
 use super::watched::Watched;
@@ -23,7 +24,7 @@ use crate::event::{Event, Reporter};
 use crate::model::{Handover, Seq, Timestamp};
 use crate::mount::TreeOptions;
 use crate::rules::FileRules;
-use crate::schedule::{Pacer, Proof, SettlePolicy, Step};
+use crate::schedule::{Budget, Proof, SettlePolicy, Step};
 use crate::store::{DirId, Store, StoreError, Transaction, WaitReason, WaitRow};
 
 /// Listings whose files are being looked at, at most: what bounds the names held in memory.
@@ -42,8 +43,10 @@ pub(super) struct Settings {
     pub once: bool,
     /// The longest time that a directory goes unchecked.
     pub interval: Duration,
-    /// Looks a second at directories, at most.
-    pub(super) budget: Option<f64>,
+    /// RPCs a second that looking for changes may cost in the mean.
+    pub(super) budget: Budget,
+    /// RPCs that a one-shot run may cost, beside what the interval needs; `None`: it looks at every directory.
+    pub(super) run_budget: Option<u64>,
     /// When a file is complete, or given up.
     pub settle: SettlePolicy,
     /// How often every directory is listed whatever its stamp says.
@@ -68,6 +71,8 @@ pub(super) struct Settings {
     pub commit_delay: Duration,
     /// How long a one-shot run waits for a root whose calls do not return.
     pub patience: Duration,
+    /// Whether arrivals are kept for [`Engine::take_arrivals`].
+    pub(super) record: bool,
 }
 
 /// The state machine.
@@ -83,13 +88,12 @@ pub(super) struct Engine {
     /// Passes that have files to look at, in the order in which they get a turn.
     pub(super) turns: VecDeque<DirId>,
     pub(super) waiting: BTreeMap<(DirId, Vec<u8>), WaitRow>,
-    /// Keeps looks within the budget.
-    pub(super) pacer: Pacer,
     /// The bound that was said to be kept instead of the interval.
     pub(super) stretched: Option<Duration>,
     /// Names whose files are being looked at.
     pub(super) busy: HashSet<(DirId, Vec<u8>)>,
     pub(super) pending: Pending,
+    pub(super) arrivals: Vec<Arrivals>,
 }
 
 /// What is decided and not yet durable.
@@ -111,8 +115,7 @@ impl Engine {
         now: Now,
     ) -> Result<Self, StoreError> {
         let mut engine = Self {
-            roots: settings.roots.iter().map(|path| Root::new(path, settings.interval, now)).collect(),
-            pacer: Pacer::new(settings.budget),
+            roots: settings.roots.iter().map(|path| Root::new(path, &settings, now)).collect(),
             stretched: None,
             settings,
             store,
@@ -124,6 +127,7 @@ impl Engine {
             waiting: BTreeMap::new(),
             busy: HashSet::new(),
             pending: Pending::default(),
+            arrivals: Vec::new(),
         };
         engine.load_roots()?;
         engine.load_directories()?;
@@ -184,7 +188,7 @@ impl Engine {
     pub(super) fn absorb(&mut self, outcome: Outcome, now: Now) -> Result<(), StoreError> {
         match outcome {
             Outcome::Opened(root, opened) => {
-                self.absorb_opened(root, opened, now);
+                self.absorb_opened(root, opened, now)?;
                 self.forget_gone_directories(now)
             }
             Outcome::Checked(root, checked) => self.absorb_checked(root, checked, now),
@@ -229,10 +233,10 @@ impl Engine {
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
         let commit = self.pending.since.map(|since| since.plus(self.settings.commit_delay));
         let calls = self.roots.iter().filter(|root| !root.calling && !self.settings.once);
-        let with_room = || self.roots.iter().filter(|root| root.has_room(self.settings.max_in_flight));
+        let with_room = || self.roots.iter().filter(|root| root.has_room());
         let files = with_room().filter_map(|root| root.wait_order.first()).map(|(at, _, _)| *at);
         let looks = with_room().filter(|_| self.passes.len() < MAX_PASSES);
-        let looks = looks.filter_map(|root| root.schedule.next_due()).map(|due| due.max(self.pacer.next()));
+        let looks = looks.filter_map(|root| root.agenda.next_due());
         let due = calls.map(|root| root.next_call).chain(files.filter(|_| !self.settings.once)).chain(looks);
         due.chain(commit).min()
     }
@@ -240,7 +244,7 @@ impl Engine {
     /// Whether a one-shot run is at its end: nothing is under way and no directory is left to look at.
     #[must_use]
     pub(super) fn is_idle(&self, now: Now) -> bool {
-        let is_due = |root: &Root| root.schedule.next_due().is_some_and(|due| due <= now.steady);
+        let is_due = |root: &Root| root.agenda.next_due().is_some_and(|due| due <= now.steady);
         let is_done = |root: &Root| match root.tree {
             // Calls to a root that was lost may never return.
             None => root.lost.is_some() || root.in_flight == 0,
@@ -253,6 +257,17 @@ impl Engine {
     #[must_use]
     pub(super) fn has_pending(&self) -> bool {
         !self.pending.transaction.is_empty()
+    }
+
+    /// The arrivals since the last call, for the recorder.
+    pub(super) fn take_arrivals(&mut self) -> Vec<Arrivals> {
+        std::mem::take(&mut self.arrivals)
+    }
+
+    /// How many directories are known.
+    #[must_use]
+    pub(super) fn directories(&self) -> usize {
+        self.table.iter().filter(|(_, directory)| directory.gone_since.is_none()).count()
     }
 
     /// Why files wait, and how many for each reason.
@@ -276,9 +291,7 @@ impl Engine {
         for _ in 0..self.turns.len() {
             let dir = self.turns.pop_front()?;
             let root = self.table.get(dir)?.root;
-            let Some(tree) =
-                self.roots.get_mut(root).and_then(|root| root.enter(self.settings.max_in_flight))
-            else {
+            let Some(tree) = self.roots.get_mut(root).and_then(Root::enter) else {
                 self.turns.push_back(dir);
                 continue;
             };
@@ -296,10 +309,9 @@ impl Engine {
 
     /// A waiting file whose time has come.
     fn next_waiting_file(&mut self, now: Now) -> Option<(usize, Job)> {
-        let most = self.settings.max_in_flight;
         let mut roots = self.roots.iter_mut().enumerate();
         let (root, (tree, dir, name)) =
-            roots.find_map(|(number, root)| root.take_waiting(most, now).map(|taken| (number, taken)))?;
+            roots.find_map(|(number, root)| root.take_waiting(now).map(|taken| (number, taken)))?;
         let task = self.waiting_task(dir, name, now);
         self.busy.insert((dir, task.name.clone()));
         Some((root, Job::Examine { tree, task: Box::new(task) }))
@@ -332,9 +344,6 @@ impl Engine {
 
     /// A directory that is due.
     fn next_look(&mut self, now: Now) -> Option<(usize, Job)> {
-        if self.pacer.next() > now.steady {
-            return None;
-        }
         (0..self.roots.len()).find_map(|root| self.next_look_in(root, now).map(|job| (root, job)))
     }
 
@@ -342,16 +351,18 @@ impl Engine {
         loop {
             let passes = self.passes.len();
             let entry = self.roots.get_mut(root).filter(|root| root.tree.is_some() && passes < MAX_PASSES)?;
-            if entry.in_flight >= self.settings.max_in_flight.get() {
+            if !entry.has_room() {
                 return None;
             }
-            let dir = DirId(entry.schedule.take_due(now.steady)?);
-            let Some(effort) = self.effort(dir, now) else { continue };
+            let dir = entry.agenda.take_due(now.steady)?;
+            let Some(effort) = self.effort(dir, now) else {
+                self.look_failed(dir, now.steady);
+                continue;
+            };
             let path = self.table.path(dir);
             let entry = self.roots.get_mut(root)?;
-            let tree = entry.enter(self.settings.max_in_flight)?;
+            let tree = entry.enter()?;
             self.table.get_mut(dir)?.looking = Some((now, entry.server_time));
-            self.pacer.pay(now.steady);
             return Some(Job::Look { tree, dir, path, effort });
         }
     }
@@ -367,7 +378,14 @@ impl Engine {
     /// Makes a directory due at `at`, unless it is due earlier already.
     pub(super) fn due_at_latest(&mut self, dir: DirId, at: Timestamp) {
         if let Some(root) = self.table.get(dir).and_then(|directory| self.roots.get_mut(directory.root)) {
-            root.schedule.at_latest(dir.0, at);
+            root.agenda.request(dir, at);
+        }
+    }
+
+    /// Notes that a look at `dir` taught nothing; the next one comes within the bound.
+    pub(super) fn look_failed(&mut self, dir: DirId, began: Timestamp) {
+        if let Some(root) = self.root_mut(dir) {
+            root.agenda.failed(dir, began);
         }
     }
 

@@ -11,6 +11,16 @@ use crate::mount::{FileKind, FileStat, MountError};
 use crate::rules::Judgement;
 use crate::store::{Content, DirId, SeenFile, StoreError, WaitReason, WaitRow};
 
+/// RPCs that reading a file costs beside the first look at it: ACCESS or OPEN, two more looks, READ, CLOSE.
+const READ_RPCS: u32 = 4;
+
+/// What a file of a listing means for the schedule.
+#[derive(Clone, Copy)]
+struct Cost {
+    rpcs: u32,
+    arrived: bool,
+}
+
 impl Engine {
     pub(super) fn absorb_examined(
         &mut self,
@@ -24,22 +34,28 @@ impl Engine {
             self.leave(root, now);
         }
         self.busy.remove(&(dir, task.name.clone()));
+        let arrived = examined.as_ref().is_ok_and(|examined| has_arrived(&task, &examined.stat));
+        let was_read =
+            examined.as_ref().is_ok_and(|examined| !matches!(examined.reading, ReadOutcome::NotRead));
+        let rpcs = 1 + if was_read { READ_RPCS } else { 0 };
         let recorded = match examined {
             Ok(Examined { stat, reading }) => self.take_examined(task, stat, reading, now)?,
             Err(error) => self.take_failed(&task, &error, now),
         };
         if let Origin::Listing { began } = origin {
-            self.file_of_pass_done(dir, began, recorded, now);
+            self.file_of_pass_done(dir, began, recorded, Cost { rpcs, arrived }, now);
         }
         Ok(())
     }
 
-    fn file_of_pass_done(&mut self, dir: DirId, began: Timestamp, recorded: bool, now: Now) {
+    fn file_of_pass_done(&mut self, dir: DirId, began: Timestamp, recorded: bool, cost: Cost, now: Now) {
         // What was under way when the root was lost must not count for the listing that came after.
         let ours = self.passes.get_mut(&dir).filter(|pass| pass.began.steady == began);
         let Some(pass) = ours else { return };
         pass.under_way = pass.under_way.saturating_sub(1);
         pass.conclusive &= recorded;
+        pass.sighting.rpcs += cost.rpcs;
+        pass.sighting.arrivals += u32::from(cost.arrived);
         self.finish_pass_if_done(dir, now);
     }
 
@@ -52,7 +68,7 @@ impl Engine {
         now: Now,
     ) -> Result<bool, StoreError> {
         if let Some(root) = self.root_mut(task.dir) {
-            root.server_time.observe(&stat.stamp);
+            root.server_time.observe(&stat.stamp, now.steady);
         }
         match (stat.kind, reading) {
             (FileKind::Directory, _) => {
@@ -259,6 +275,12 @@ impl Engine {
             self.stop_waiting(dir, &name, now);
         }
     }
+}
+
+/// Whether a name that a listing showed is a file that came into the directory since the last one.
+fn has_arrived(task: &FileTask, stat: &FileStat) -> bool {
+    let known = task.known.as_ref().map(|known| known.file.stamp.fileid);
+    stat.kind == FileKind::File && task.judgement != Judgement::Ignored && known != Some(stat.stamp.fileid)
 }
 
 /// A reason for waiting, for people.

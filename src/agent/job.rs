@@ -4,9 +4,11 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::clock::Stopwatch;
 use crate::intake::{self, Limits, Reading, Redaction};
 use crate::model::{RelPath, Stamp, Timestamp};
 use crate::mount::{Action, FileKind, FileStat, Listing, MountError, Tree, TreeOptions};
@@ -119,6 +121,8 @@ pub(super) struct Looked {
     pub stamp: Stamp,
     /// Its names, if they were read.
     pub listing: Option<Listing>,
+    /// How long asking for the stamp took: one RPC.
+    pub round_trip: Duration,
 }
 
 /// What a look at a file gave.
@@ -188,10 +192,12 @@ pub(super) fn perform(job: Job, reader: &Reader) -> Outcome {
 fn look(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result<Looked, MountError> {
     let was_held = tree.holds(dir.0);
     let held = tree.directory(dir.0, path)?;
+    let watch = Stopwatch::start();
     let stamp = match tree.refresh(&held, path) {
         Err(error) if error.is_stale() => return look_again(tree, dir, path, effort),
         result => result?,
     };
+    let round_trip = watch.elapsed();
     let listing = match effort {
         Effort::IfChanged(known) if known == stamp => None,
         Effort::IfChanged(_) => Some(tree.names(&held, path, false)?),
@@ -202,19 +208,21 @@ fn look(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result<Looke
     if listing.is_some() && was_held && !tree.leads_to(path, &held)? {
         return Err(MountError { action: Action::List, path: path.clone(), errno: Errno::STALE });
     }
-    Ok(Looked { stamp, listing })
+    Ok(Looked { stamp, listing, round_trip })
 }
 
 /// After `ESTALE`: the path may lead to another directory by now, whose stamp cannot be the known one.
 fn look_again(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result<Looked, MountError> {
     tree.drop_directory(dir.0);
     let held = tree.directory(dir.0, path)?;
+    let watch = Stopwatch::start();
     let stamp = tree.refresh(&held, path)?;
+    let round_trip = watch.elapsed();
     let listing = match effort {
         Effort::Walk => tree.walk(&held, path)?,
         Effort::IfChanged(_) | Effort::Confirm => tree.names(&held, path, true)?,
     };
-    Ok(Looked { stamp, listing: Some(listing) })
+    Ok(Looked { stamp, listing: Some(listing), round_trip })
 }
 
 fn examine(tree: &Tree, task: &FileTask, reader: &Reader) -> Result<Examined, MountError> {

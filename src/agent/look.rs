@@ -6,14 +6,18 @@ use super::diff::{Diff, News, View, diff};
 use super::engine::Engine;
 use super::job::{Effort, FileTask, Looked, Origin, Read};
 use super::pass::Pass;
+use super::recorder::Arrivals;
 use super::table::Directory;
 use crate::clock::Now;
 use crate::event::Event;
 use crate::model::{Stamp, Timestamp};
 use crate::mount::{Coverage, Listing, MountError};
 use crate::rules::Judgement;
-use crate::schedule::{MAX_RACY_AGE, ServerTime};
+use crate::schedule::{MAX_RACY_AGE, ServerTime, Sighting};
 use crate::store::{Content, DirId, Known, SeenFile, StoreError};
+
+/// Names that one READDIR brings, about: measured on Linux with `rsize=1048576`.
+const NAMES_A_READDIR: u32 = 1_400;
 
 /// When a directory is looked at again whose listing did not suffice.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -53,13 +57,26 @@ impl Engine {
             return Ok(());
         };
         match looked {
-            Ok(Looked { stamp, listing: None }) => self.unchanged(dir, stamp, began),
-            Ok(Looked { stamp, listing: Some(listing) }) => {
+            Ok(Looked { stamp, listing: None, round_trip }) => {
+                self.answered(root, round_trip, now);
+                self.unchanged(dir, stamp, began);
+            }
+            Ok(Looked { stamp, listing: Some(listing), round_trip }) => {
+                self.answered(root, round_trip, now);
                 self.listed(dir, stamp, &listing, began, server_time, now)?;
             }
             Err(error) => self.failed(dir, &error, now),
         }
         Ok(())
+    }
+
+    /// Notes how fast the server of a root answers.
+    fn answered(&mut self, root: usize, round_trip: Duration, now: Now) {
+        if let Some(root) = self.roots.get_mut(root)
+            && root.brake.observe(round_trip, now.steady)
+        {
+            root.agenda.brake(root.brake.share());
+        }
     }
 
     fn is_watched(&self, root: usize) -> bool {
@@ -69,8 +86,8 @@ impl Engine {
     fn unchanged(&mut self, dir: DirId, stamp: Stamp, began: Now) {
         self.reporter.emit(&Event::DirectoryUnchanged);
         if let Some(root) = self.root_mut(dir) {
-            root.server_time.observe(&stamp);
-            root.schedule.looked(dir.0, began.steady);
+            root.server_time.observe(&stamp, began.steady);
+            root.agenda.looked(dir, began.steady, &Sighting { rpcs: 1, ..Sighting::default() });
         }
         if let Some(directory) = self.table.get_mut(dir) {
             directory.failures = 0;
@@ -90,7 +107,7 @@ impl Engine {
         let usual = (self.settings.interval / 4).min(MAX_RACY_AGE);
         if let Some(root) = self.root_mut(dir) {
             let age = root.server_time.racy_age().max(usual);
-            root.schedule.at_latest(dir.0, since.plus(age));
+            root.agenda.request(dir, since.plus(age));
         }
     }
 
@@ -109,10 +126,10 @@ impl Engine {
             }
             _ => self.reporter.emit(&Event::DirectoryFailed { path, reason: error.to_string(), failures }),
         }
-        if !error.is_other_file_system()
-            && let Some(root) = self.roots.get_mut(root)
-        {
-            root.schedule.looked(dir.0, now.steady);
+        match self.roots.get_mut(root) {
+            Some(root) if error.is_other_file_system() => root.agenda.remove(dir),
+            Some(root) => root.agenda.failed(dir, now.steady),
+            None => {}
         }
     }
 
@@ -138,6 +155,7 @@ impl Engine {
             self.commit(now)?;
         }
         let changed = self.table.get(dir).is_some_and(|directory| directory.stamp != Some(stamp));
+        let sighting = self.sighting(dir, &stamp, listing, changed, began);
         let racy = self.note_stamp(dir, stamp, began, server_time);
         let known = self.store.known(dir)?;
         let found = self.compare(dir, listing, &known, now);
@@ -147,6 +165,7 @@ impl Engine {
             racy,
             conclusive: listing.coverage == Coverage::Complete,
             began,
+            sighting,
             not_before,
             todo: Vec::new(),
             under_way: 0,
@@ -163,14 +182,31 @@ impl Engine {
         Ok(())
     }
 
+    /// What a listing tells the schedule; the files that arrive are counted as they are looked at.
+    fn sighting(&self, dir: DirId, stamp: &Stamp, listing: &Listing, changed: bool, began: Now) -> Sighting {
+        let directory = self.table.get(dir);
+        let root = directory.and_then(|directory| self.roots.get(directory.root));
+        let least = root.and_then(|root| root.server_time.age(stamp, began.steady));
+        let is_first = directory.is_none_or(|directory| directory.stamp.is_none());
+        // How long a tree has been at rest before first contact only our own wall clock can tell: a guess, and nothing
+        // but the first guess at a rate hangs on it.
+        let guess = is_first.then(|| began.wall.since(stamp.mtime));
+        let readdirs = 1 + u32::try_from(listing.entries.len()).unwrap_or(u32::MAX) / NAMES_A_READDIR;
+        // One that was held open may have been renamed: one look for each name of its path.
+        let depth = u32::try_from(self.table.path(dir).components().count()).unwrap_or(u32::MAX);
+        let path_rpcs = if is_first { 0 } else { depth };
+        // The look itself, and ACCESS.
+        Sighting { arrivals: 0, changed, changed_ago: least.max(guess), rpcs: 2 + path_rpcs + readdirs }
+    }
+
     /// Notes what the stamp says of the server's clock and of the listing under it.
     fn note_stamp(&mut self, dir: DirId, stamp: Stamp, began: Now, at_look: ServerTime) -> bool {
         let known = self.table.get(dir).map(|directory| (directory.stamp, directory.stamp_since));
         let is_same = known.is_some_and(|(known, _)| known == Some(stamp));
         let is_change = known.is_some_and(|(known, _)| known.is_some()) && !is_same;
         match self.root_mut(dir) {
-            Some(root) if is_change => root.server_time.observe_change(&stamp),
-            Some(root) => root.server_time.observe(&stamp),
+            Some(root) if is_change => root.server_time.observe_change(&stamp, began.steady),
+            Some(root) => root.server_time.observe(&stamp, began.steady),
             None => {}
         }
         let since = known.filter(|_| is_same).map_or(began.steady, |(_, since)| since);
@@ -241,7 +277,7 @@ impl Engine {
         let root = self.root_of(top);
         for dir in self.table.subtree(top) {
             if let Some(root) = self.root_mut(dir) {
-                root.schedule.remove(dir.0);
+                root.agenda.remove(dir);
             }
             self.passes.remove(&dir);
             let Some(directory) = self.table.get_mut(dir) else { continue };
@@ -300,8 +336,10 @@ impl Engine {
         for dir in self.table.subtree(top) {
             let had_pass = self.passes.remove(&dir).is_some();
             let Some(directory) = self.table.get_mut(dir) else { continue };
-            if directory.looking.take().is_some() || had_pass {
-                self.due_at_latest(dir, now.steady);
+            if (directory.looking.take().is_some() || had_pass)
+                && let Some(root) = self.root_mut(dir)
+            {
+                root.agenda.again(dir, now.steady);
             }
             let Some(directory) = self.table.get(dir) else { continue };
             if let Some(tree) = self.roots.get(directory.root).and_then(|root| root.tree.as_ref()) {
@@ -322,10 +360,12 @@ impl Engine {
 
     fn add_directory(&mut self, id: DirId, directory: Directory, now: Now) {
         let root = self.roots.get(directory.root).map(|root| root.id).unwrap_or_default();
-        let row = directory.row(root);
+        let (row, parent) = (directory.row(root), directory.parent);
         self.table.insert(id, directory);
         self.touch(id, now).put_dir(id, row);
-        self.due_at_latest(id, now.steady);
+        if let Some(root) = self.root_mut(id) {
+            root.agenda.add(id, parent, now.steady);
+        }
     }
 
     fn take_news(&mut self, dir: DirId, news: Vec<News>, pass: &mut Pass, now: Now) {
@@ -377,11 +417,15 @@ impl Engine {
             return;
         }
         let Some(pass) = self.passes.remove(&dir) else { return };
+        if self.settings.record && pass.sighting.arrivals > 0 {
+            let (at, files) = (now.steady, pass.sighting.arrivals);
+            self.arrivals.push(Arrivals { at, dir: self.table.path(dir), files });
+        }
         self.turns.retain(|turn| *turn != dir);
         let root = self.root_of(dir);
         let Some(directory) = self.table.get_mut(dir) else { return };
         if !pass.conclusive {
-            return self.look_again_soon(dir, now);
+            return self.look_again_soon(dir, &pass, now);
         }
         directory.failures = 0;
         directory.stamp = Some(pass.stamp);
@@ -391,17 +435,18 @@ impl Engine {
         let row = directory.row(root);
         self.touch(dir, now).put_dir(dir, row);
         if let Some(root) = self.root_mut(dir) {
-            root.schedule.looked(dir.0, pass.began.steady);
+            root.agenda.looked(dir, pass.began.steady, &pass.sighting);
         }
         self.make_appointment(dir);
     }
 
     /// After a listing that was not whole, or met a file in other hands.
-    fn look_again_soon(&mut self, dir: DirId, now: Now) {
+    fn look_again_soon(&mut self, dir: DirId, pass: &Pass, now: Now) {
         let soon = now.steady.plus(self.settings.interval.min(AGAIN));
+        let (began, sighting) = (pass.began.steady, pass.sighting);
         if let Some(root) = self.root_mut(dir) {
-            root.schedule.looked(dir.0, now.steady);
-            root.schedule.at_latest(dir.0, soon);
+            root.agenda.looked(dir, began, &sighting);
+            root.agenda.request(dir, soon);
         }
     }
 

@@ -7,23 +7,31 @@
 //! run       starts all of it beside the sinks, and ends it
 //! ```
 
+mod agenda;
 mod control;
 mod diff;
 mod engine;
+mod explain;
 mod file;
 mod job;
 mod journal;
 mod look;
 mod pass;
+mod place;
+mod plan;
+mod recorder;
 mod report;
 mod root;
 mod run;
 mod service;
 mod settings;
 mod table;
+mod upkeep;
 mod verdict;
 mod watched;
 
 pub use control::{Question, answer, ask};
+pub use plan::{PlanError, plan};
 pub use run::{AgentError, Ended, run};
 pub use service::ServiceError;
+pub use upkeep::{Errand, ErrandError, Outcome, attend};

@@ -3,6 +3,7 @@
 use super::job::FileTask;
 use crate::clock::Now;
 use crate::model::{Stamp, Timestamp};
+use crate::schedule::Sighting;
 
 /// A listing whose files are being looked at.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(super) struct Pass {
     pub conclusive: bool,
     /// When the look began.
     pub began: Now,
+    /// What the look has shown so far, for the schedule.
+    pub sighting: Sighting,
     /// Wall time at which the directory was last seen without the news.
     pub not_before: Option<Timestamp>,
     /// Files still to be looked at, the next one last.

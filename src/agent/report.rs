@@ -9,11 +9,11 @@ use super::table::Table;
 use super::watched::Watched;
 use crate::dispatch::{SinkName, SinkReport, SinkState};
 use crate::event::Reporter;
-use crate::model::{RelPath, Timestamp};
+use crate::model::{MessageId, RelPath, Timestamp};
 use crate::mount::{Operation, RpcCounts};
 use crate::status::{
-    IndexLine, IndexSize, MAX_LISTED, OperationReport, RefusedMessage, Report, RootReport, SinkLine,
-    Statistics, WaitingFile,
+    ExportLine, IndexLine, IndexSize, MAX_LISTED, OperationReport, RefusedMessage, Report, RootReport,
+    SinkLine, Statistics, WaitingFile,
 };
 use crate::store::{Content, RootId, RootRow, SeenFile, Store, StoreError};
 
@@ -42,6 +42,7 @@ pub(super) fn report(store: &Store, live: Option<&Live>) -> Result<Report, Store
         running: live.is_some(),
         roots: roots(store, &table, live)?,
         rpcs: live.and_then(|live| live.watched.rpcs()).map(|counts| operations(&counts)).unwrap_or_default(),
+        looks: live.map_or(0, |live| live.reporter.looks()),
         waiting_count,
         waiting,
         head: store.head(),
@@ -94,6 +95,29 @@ pub(super) fn index_list(store: &Store) -> Result<Vec<IndexLine>, StoreError> {
     Ok(lines)
 }
 
+/// The same with what else is stored of each.
+pub(super) fn index_export(store: &Store) -> Result<Vec<ExportLine>, StoreError> {
+    let table = load_table(store)?;
+    let roots: HashMap<RootId, RootRow> = store.roots()?.into_iter().collect();
+    let mut lines = Vec::new();
+    for entry in store.directories() {
+        let (dir, row) = entry?;
+        let root = roots.get(&row.root).map(|root| String::from_utf8_lossy(&root.path).into_owned());
+        let (root, path) = (root.unwrap_or_default(), table.path(dir));
+        for known in store.known(dir)?.into_values() {
+            let Some(file) = index_line(&path, &known.file, row.gone_since) else { continue };
+            let id = match &known.file.content {
+                Content::Hashed(hash) => Some(MessageId::of(&path.join(&known.file.name), hash).to_string()),
+                Content::Unread | Content::NotAFile => None,
+            };
+            let mtime = known.file.stamp.mtime.to_string();
+            lines.push(ExportLine { root: root.clone(), file, mtime, id });
+        }
+    }
+    lines.sort_by(|a, b| (&a.root, &a.file.path).cmp(&(&b.root, &b.file.path)));
+    Ok(lines)
+}
+
 fn index_line(dir: &RelPath, file: &SeenFile, gone_with_it: Option<Timestamp>) -> Option<IndexLine> {
     let blake3 = match file.content {
         Content::Hashed(hash) => Some(hash.to_string()),
@@ -109,7 +133,7 @@ fn index_line(dir: &RelPath, file: &SeenFile, gone_with_it: Option<Timestamp>) -
     })
 }
 
-fn load_table(store: &Store) -> Result<Table, StoreError> {
+pub(super) fn load_table(store: &Store) -> Result<Table, StoreError> {
     let mut table = Table::default();
     for entry in store.directories() {
         let (id, row) = entry?;

@@ -3,23 +3,26 @@
 //! *Invariant*: while a root is lost nothing of it is looked at, and nothing of it is forgotten.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::Engine;
+use super::agenda::Agenda;
+use super::engine::{Engine, Settings};
 use super::job::Job;
 use super::table::Directory;
 use crate::clock::Now;
 use crate::event::Event;
 use crate::model::Timestamp;
 use crate::mount::{self, Identity, MountError, Tree};
-use crate::schedule::{Schedule, ServerTime};
+use crate::schedule::{Brake, ServerTime};
 use crate::store::{DirId, RootId, RootRow, StoreError};
 
 /// The longest time between two checks of a root's identity, and between two tries to open it.
 const MAX_CHECK: Duration = Duration::from_secs(5);
+
+/// How often what the schedule has learnt is written.
+const SAVE_EVERY: Duration = Duration::from_secs(60);
 
 /// How long calls may be silent before it is said.
 const HANGS_AFTER: Duration = Duration::from_secs(10);
@@ -48,15 +51,19 @@ pub(super) struct Root {
     /// Whether the silence was reported.
     pub(super) hangs: bool,
     /// When its directories are due.
-    pub(super) schedule: Schedule,
+    pub(super) agenda: Agenda,
+    /// Steady time at which what was learnt is written again.
+    pub(super) save_at: Timestamp,
     /// When its waiting files are due.
     pub(super) wait_order: BTreeSet<(Timestamp, DirId, Vec<u8>)>,
     /// What its server's clock is known to have passed.
     pub(super) server_time: ServerTime,
+    /// How fast it may be asked.
+    pub(super) brake: Brake,
 }
 
 impl Root {
-    pub(super) fn new(path: &Path, interval: Duration, now: Now) -> Self {
+    pub(super) fn new(path: &Path, settings: &Settings, now: Now) -> Self {
         use std::os::unix::ffi::OsStrExt;
         let bytes = path.as_os_str().as_bytes().to_vec();
         let row = RootRow { path: bytes, identity: None, walked: false, audited_at: None };
@@ -73,33 +80,31 @@ impl Root {
             in_flight: 0,
             silent_since: now.steady,
             hangs: false,
-            schedule: Schedule::new(interval, now.steady.as_millis().unsigned_abs()),
+            agenda: Agenda::new(settings, now.steady.as_millis().unsigned_abs()),
+            save_at: now.steady.plus(SAVE_EVERY),
             wait_order: BTreeSet::new(),
             server_time: ServerTime::default(),
+            brake: Brake::new(settings.max_in_flight.get(), now.steady),
         }
     }
 
     /// Whether a call on it could be started now.
-    pub(super) fn has_room(&self, room: NonZeroUsize) -> bool {
-        self.tree.is_some() && self.in_flight < room.get()
+    pub(super) fn has_room(&self) -> bool {
+        self.tree.is_some() && self.in_flight < self.brake.room()
     }
 
     /// Takes the waiting file that is due, and starts a call on the root for it.
-    pub(super) fn take_waiting(
-        &mut self,
-        room: NonZeroUsize,
-        now: Now,
-    ) -> Option<(Arc<Tree>, DirId, Vec<u8>)> {
+    pub(super) fn take_waiting(&mut self, now: Now) -> Option<(Arc<Tree>, DirId, Vec<u8>)> {
         if self.wait_order.first().is_none_or(|(at, _, _)| *at > now.steady) {
             return None;
         }
-        let tree = self.enter(room)?;
+        let tree = self.enter()?;
         self.wait_order.pop_first().map(|(_, dir, name)| (tree, dir, name))
     }
 
     /// Starts a call on the root, if it is there and there is room.
-    pub(super) fn enter(&mut self, room: NonZeroUsize) -> Option<Arc<Tree>> {
-        let tree = self.tree.as_ref().filter(|_| self.in_flight < room.get())?;
+    pub(super) fn enter(&mut self) -> Option<Arc<Tree>> {
+        let tree = self.tree.as_ref().filter(|_| self.in_flight < self.brake.room())?;
         self.in_flight += 1;
         Some(Arc::clone(tree))
     }
@@ -134,16 +139,22 @@ impl Engine {
         Some((number, job))
     }
 
-    pub(super) fn absorb_opened(&mut self, number: usize, opened: Result<Arc<Tree>, MountError>, now: Now) {
+    pub(super) fn absorb_opened(
+        &mut self,
+        number: usize,
+        opened: Result<Arc<Tree>, MountError>,
+        now: Now,
+    ) -> Result<(), StoreError> {
         self.called(number, now);
         match opened {
             Ok(tree) => match self.objection(number, tree.identity()) {
-                None => self.found(number, tree, now),
+                None => return self.found(number, tree, now),
                 Some(objection) => self.lose(number, objection),
             },
             Err(error) if error.is_stale() => self.lose(number, error.to_string()),
             Err(error) => self.lose(number, format!("{error}; is it mounted?")),
         }
+        Ok(())
     }
 
     pub(super) fn absorb_checked(
@@ -156,6 +167,7 @@ impl Engine {
         match checked {
             Ok(true) => {
                 self.check_budget();
+                self.save_learnt(false, now)?;
                 self.forget_gone_directories(now)?;
                 self.end_first_walks(now);
                 self.begin_audit_if_due(number, now);
@@ -210,8 +222,8 @@ impl Engine {
         })
     }
 
-    fn found(&mut self, number: usize, tree: Arc<Tree>, now: Now) {
-        let Some(root) = self.roots.get_mut(number) else { return };
+    fn found(&mut self, number: usize, tree: Arc<Tree>, now: Now) -> Result<(), StoreError> {
+        let Some(root) = self.roots.get_mut(number) else { return Ok(()) };
         let identity = tree.identity();
         let note = if identity.is_network() {
             ""
@@ -234,7 +246,7 @@ impl Engine {
         if self.roots.get(number).is_some_and(|root| root.top.is_none()) {
             self.add_top(number, now);
         }
-        self.schedule_all(number, now);
+        self.schedule_all(number, now)
     }
 
     fn add_top(&mut self, number: usize, now: Now) {
@@ -248,19 +260,41 @@ impl Engine {
         self.touch(id, now).put_dir(id, row);
     }
 
-    fn schedule_all(&mut self, number: usize, now: Now) {
-        let walked = self.roots.get(number).is_some_and(|root| root.row.walked);
+    /// Takes up the schedule where the last run, or the loss of the root, left it.
+    fn schedule_all(&mut self, number: usize, now: Now) -> Result<(), StoreError> {
+        let Some(root) = self.roots.get_mut(number) else { return Ok(()) };
+        root.agenda.begin(&self.store, root.id, now.steady)?;
+        let mut learnt = self.store.learnt(root.id)?;
         let mut due = Vec::new();
         for (id, directory) in self.table.iter_mut().filter(|(_, directory)| directory.root == number) {
             directory.looking = None;
-            directory.first_contact |= !walked;
+            directory.first_contact |= !root.row.walked;
             if directory.gone_since.is_none() && !directory.excluded {
-                due.push(id);
+                due.push((id, directory.parent, directory.stamp.is_some(), directory.racy));
             }
         }
-        for id in due {
-            self.due_at_latest(id, now.steady);
+        // Parents before children.
+        due.sort_unstable_by_key(|(id, ..)| *id);
+        for (id, parent, is_known, is_racy) in due {
+            let learnt = learnt.remove(&id).filter(|_| is_known);
+            root.agenda.restore(id, parent, learnt.as_deref(), now.steady);
+            if is_racy {
+                root.agenda.request(id, now.steady);
+            }
         }
+        Ok(())
+    }
+
+    /// Writes what the schedules have learnt: a part of it now and then, all of it at the end.
+    pub(super) fn save_learnt(&mut self, everything: bool, now: Now) -> Result<(), StoreError> {
+        for root in self.roots.iter_mut().filter(|root| root.tree.is_some()) {
+            if everything {
+                root.agenda.save(&self.store, root.id)?;
+            } else if root.save_at <= now.steady && root.agenda.save_some(&self.store, root.id)? {
+                root.save_at = now.steady.plus(SAVE_EVERY);
+            }
+        }
+        Ok(())
     }
 
     /// Stops looking at a root; says why, once.
@@ -271,7 +305,9 @@ impl Engine {
         if let Some(tree) = tree {
             mount::let_go(tree);
         }
-        root.schedule.clear();
+        // What it learnt is worth keeping; if it cannot be written, the store says so soon enough.
+        let _ = root.agenda.save(&self.store, root.id);
+        root.agenda.clear();
         let table = &self.table;
         let is_of_root = |dir: &DirId| table.get(*dir).is_some_and(|directory| directory.root == number);
         self.passes.retain(|dir, _| !is_of_root(dir));
@@ -301,12 +337,18 @@ impl Engine {
         self.put_root(number, now);
     }
 
-    /// Says when the budget does not allow a look at every directory once an interval, and what it does allow.
+    /// Shares the budget among the roots, and says when it does not allow a look at every directory once an interval.
     fn check_budget(&mut self) {
-        let is_watched = |directory: &Directory| directory.gone_since.is_none() && !directory.excluded;
-        let count = self.table.iter().filter(|(_, directory)| is_watched(directory)).count();
-        let round = self.pacer.round(u32::try_from(count).unwrap_or(u32::MAX));
-        let bound = (round > self.settings.interval).then(|| Duration::from_secs(round.as_secs() + 1));
+        let all: usize = self.roots.iter().map(|root| root.agenda.len()).sum();
+        for root in &mut self.roots {
+            root.agenda.share_budget(all);
+            root.brake.keep(root.agenda.needed_rate());
+        }
+        let bounds =
+            self.roots.iter().filter(|root| root.tree.is_some()).map(|root| root.agenda.kept_bound());
+        let bound = bounds.max().filter(|bound| *bound > self.settings.interval);
+        // To the second: it moves a little with every directory that comes or goes.
+        let bound = bound.map(|bound| Duration::from_secs(bound.as_secs() + 1));
         if bound != self.stretched {
             self.stretched = bound;
             let kept = bound.unwrap_or(self.settings.interval);

@@ -107,10 +107,7 @@ impl Ended {
     pub fn summary(&self, reporter: &Reporter) -> Summary {
         let left = self.left.iter().map(|left| (left.sink.to_string(), left.behind, reason_of(&left.state)));
         Summary {
-            looked: ["unchanged", "changed", "confirmed"]
-                .iter()
-                .map(|how| reporter.count(&format!("directories_{how}")))
-                .sum(),
+            looked: reporter.looks(),
             changed: reporter.count("directories_changed"),
             failed: reporter.count("directories_failed"),
             rpcs: self.rpcs.as_ref().map(|counts| (counts.total(), counts.writes())),
@@ -190,7 +187,10 @@ impl<'a> Run<'a> {
             watched.clone(),
             clock.now(),
         )?;
-        let service = Service::new(engine, &settings::crew(config)?, clock, head, handle.clone())?;
+        let mut service = Service::new(engine, &settings::crew(config)?, clock, head, handle.clone())?;
+        if let Some(path) = &config.record {
+            service = service.record(path)?;
+        }
         let engine = start_thread(service)?;
         Ok(Self {
             config,

@@ -3,6 +3,7 @@
 //! One thread. It never touches a mount, so a hung server stops only its own workers; what it waits for besides
 //! outcomes is the store's disk.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 
 use super::engine::Engine;
 use super::job::{Job, Outcome, Reader, perform};
+use super::recorder::Recorder;
 use crate::clock::{Clock, Now};
 use crate::model::Seq;
 use crate::mount::Workers;
@@ -37,6 +39,14 @@ pub enum ServiceError {
     Threads {
         /// Which root they were for.
         root: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The trace cannot be written.
+    #[error("cannot record into {}: {source}", .path.display())]
+    Record {
+        /// Where to.
+        path: PathBuf,
         /// Why not.
         source: std::io::Error,
     },
@@ -79,6 +89,7 @@ pub(super) struct Service {
     once: bool,
     head: watch::Sender<Seq>,
     handle: Handle,
+    recorder: Option<Recorder>,
 }
 
 /// How many workers a root gets, and what they need.
@@ -107,7 +118,15 @@ impl Service {
         };
         let pools = engine.settings.roots.iter().map(start).collect::<Result<_, _>>()?;
         let once = engine.settings.once;
-        Ok(Self { engine, pools, outcomes, clock, once, head, handle })
+        Ok(Self { engine, pools, outcomes, clock, once, head, handle, recorder: None })
+    }
+
+    /// Writes down what comes into the trace at `path`.
+    pub(super) fn record(mut self, path: &Path) -> Result<Self, ServiceError> {
+        let opened = Recorder::open(path, self.engine.directories(), self.clock.now().steady);
+        self.recorder =
+            Some(opened.map_err(|source| ServiceError::Record { path: path.to_owned(), source })?);
+        Ok(self)
     }
 
     /// Works until it is stopped, or in one-shot mode until nothing is left to look at.
@@ -144,6 +163,13 @@ impl Service {
     fn commit(&mut self) -> Result<(), ServiceError> {
         let seq = self.engine.commit(self.clock.now())?;
         self.head.send_if_modified(|head| std::mem::replace(head, seq) != seq);
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.write(&self.engine.take_arrivals())
+        {
+            tracing::warn!(%error, "Cannot write the trace any more; the agent goes on without.");
+            self.recorder = None;
+            self.engine.settings.record = false;
+        }
         Ok(())
     }
 
@@ -176,7 +202,9 @@ impl Service {
                 self.take(outcome)?;
             }
         }
-        self.engine.end_first_walks(self.clock.now());
+        let now = self.clock.now();
+        self.engine.end_first_walks(now);
+        self.engine.save_learnt(true, now)?;
         self.commit()
     }
 }

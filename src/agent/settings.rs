@@ -9,7 +9,7 @@ use crate::config::{self, Config};
 use crate::dispatch::{self, Body};
 use crate::intake::{Limits, Redaction, RedactionError};
 use crate::mount::{Refresh, TreeOptions, directories_to_hold};
-use crate::schedule::SettlePolicy;
+use crate::schedule::{Budget, SettlePolicy};
 
 /// Calls under way on a root for each of its workers: one that runs and one that waits for it.
 const CALLS_PER_WORKER: usize = 2;
@@ -22,8 +22,12 @@ pub(super) fn engine(config: &Config) -> Settings {
         once: config.mode == config::Mode::Once,
         interval: config.interval,
         budget: match config.budget {
-            config::Budget::PerSecond(rate) => Some(rate),
-            config::Budget::Auto => None,
+            config::Budget::PerSecond(rate) => Budget::PerSecond(rate),
+            config::Budget::Auto | config::Budget::PerRun(_) => Budget::Auto,
+        },
+        run_budget: match config.budget {
+            config::Budget::PerRun(rpcs) => Some(rpcs),
+            config::Budget::Auto | config::Budget::PerSecond(_) => None,
         },
         settle: SettlePolicy { settle: config.settle, give_up: config.give_up },
         audit: config.audit,
@@ -37,6 +41,7 @@ pub(super) fn engine(config: &Config) -> Settings {
         max_in_flight: at_least_one(config.workers * CALLS_PER_WORKER),
         commit_delay: config.commit_delay,
         patience: config.patience,
+        record: config.record.is_some(),
     }
 }
 

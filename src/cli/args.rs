@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use super::help;
 use crate::config::{
-    AtMost, BodyFormat, Budget, Every, LogFilter, LogFormat, Moved, Pattern, Refresh, Size, Span,
+    AtMost, BodyFormat, Budget, Every, LogFilter, LogFormat, Moved, Pattern, Refresh, Since, Size, Span,
 };
 
 /// Finds new files on an NFS mount and hands each complete file over exactly once
@@ -25,13 +25,25 @@ pub(super) enum Command {
     /// Watch directories and hand over what is new
     #[command(after_help = help::RUN, after_long_help = help::RUN_LONG)]
     Run(Box<RunArgs>),
+    /// Show what each interval costs in RPCs and gives in latency, on this very mount
+    #[command(after_help = help::PLAN)]
+    Plan(PlanArgs),
     /// Show the statistics that the agent keeps itself
     #[command(after_help = help::STATS)]
     Stats(InquiryArgs),
     /// Show what is watched, what waits and why, what is unsent or refused
     #[command(after_help = help::STATUS)]
     Status(InquiryArgs),
-    /// Look into the index of known files
+    /// Tell what is known of a file: seen when, sent where, or why not
+    #[command(after_help = help::EXPLAIN)]
+    Explain {
+        /// The file
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        path: PathBuf,
+        #[command(flatten)]
+        inquiry: InquiryArgs,
+    },
+    /// Look into the index of known files, check it, change it
     #[command(after_help = help::INDEX)]
     Index {
         #[command(subcommand)]
@@ -61,6 +73,57 @@ pub(super) enum IndexCommand {
     /// List the known files
     #[command(after_help = help::INDEX_LIST)]
     List(InquiryArgs),
+    /// Print all that is stored of each known file, as JSON lines
+    #[command(after_help = help::INDEX_EXPORT)]
+    Export(StateArgs),
+    /// Check that the index agrees with itself, and with the mount if asked; exit code 1 if it does not
+    #[command(after_help = help::INDEX_VERIFY)]
+    Verify {
+        /// Compare with the files below this watched directory: name, size, modification time
+        #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+        against: Option<PathBuf>,
+        #[command(flatten)]
+        state: StateArgs,
+    },
+    /// Forget a file, or all files below a directory: if they are there, they are handed over again
+    #[command(after_help = help::INDEX_FORGET)]
+    Forget {
+        /// The file or directory
+        #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath, required_unless_present = "gone")]
+        path: Option<PathBuf>,
+        /// Forget what is gone from the mount instead
+        #[arg(long, conflicts_with = "path")]
+        gone: bool,
+        #[command(flatten)]
+        state: StateArgs,
+    },
+    /// Send messages again, in order and with the same ids, as far as the history reaches
+    #[command(after_help = help::INDEX_REQUEUE)]
+    Requeue {
+        /// Those found since: a time like 2026-11-22T10:00:00Z, or how long ago, like 2h
+        #[arg(long, value_name = "TIME", required_unless_present_any = ["sink", "refused"])]
+        since: Option<Since>,
+        /// Only to this sink, events or amqp; without --since, all of the history
+        #[arg(long, value_name = "NAME", value_parser = ["events", "amqp", "redis"])]
+        sink: Option<String>,
+        /// From the first message on that the sink refused
+        #[arg(long)]
+        refused: bool,
+        #[command(flatten)]
+        state: StateArgs,
+    },
+}
+
+/// Where the state is.
+#[derive(Debug, Args)]
+pub(super) struct StateArgs {
+    /// The agent's state directory [default: as for `run`]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(super) state: Option<PathBuf>,
+
+    /// The configuration file that names the state directory
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) config: Option<PathBuf>,
 }
 
 /// A question to the stored state.
@@ -70,13 +133,32 @@ pub(super) struct InquiryArgs {
     #[arg(long)]
     pub(super) json: bool,
 
-    /// The agent's state directory [default: as for `run`]
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(super) state: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) at: StateArgs,
+}
 
-    /// The configuration file that names the state directory
+/// What a plan is made for.
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    /// The directory that is or will be watched
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub(super) path: PathBuf,
+
+    /// The intervals to show, separated by commas [default: 1s to 1h]
+    #[arg(long, value_name = "DURATION,...", value_delimiter = ',')]
+    pub(super) interval: Vec<Span<100>>,
+
+    /// Recommend an interval for this mean latency
+    #[arg(long, value_name = "DURATION")]
+    pub(super) latency: Option<Span<1>>,
+
+    /// Draw latency against cost into this SVG file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(super) config: Option<PathBuf>,
+    pub(super) svg: Option<PathBuf>,
+
+    /// How it is asked
+    #[command(flatten)]
+    pub(super) inquiry: InquiryArgs,
 }
 
 /// The options of `run`. Each is also a key of the configuration file and a `NFS_SCOUT_*` variable, by its name.
@@ -123,11 +205,13 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s", help_heading = help::OFTEN)]
     pub(super) interval: Span<100>,
 
-    /// Looks at directories a second, at most: auto, or a rate like 200/s
+    /// RPCs that looking for changes may cost: auto, a rate like 200/s, or with --once a number like 500
     ///
-    /// A look at an unchanged directory is one RPC. auto is what --interval needs. A smaller budget stretches the
-    /// interval, which is said.
-    #[arg(long, value_name = "auto|N/s", default_value = "auto", help_heading = help::OFTEN)]
+    /// A look at an unchanged directory is one RPC. auto is twice what --interval needs: looks go where files are
+    /// expected, and no directory waits longer than --interval. A smaller budget stretches the interval, which is
+    /// said. With --once, auto looks at every directory; 500 looks at those that --interval makes due before the
+    /// next run, and then at those most worth a look until 500 RPCs are spent.
+    #[arg(long, value_name = "auto|N/s|N", default_value = "auto", help_heading = help::OFTEN)]
     pub(super) budget: Budget,
 
     /// How to look past the NFS client's cache
@@ -139,6 +223,12 @@ pub(super) struct RunArgs {
     /// An independent check that time stamps did not lie.
     #[arg(long, value_name = "DURATION|off", default_value = "1h", help_heading = help::OFTEN)]
     pub(super) audit: Every,
+
+    /// Write down when files come where, one JSON line for each directory and time
+    ///
+    /// A file that holds a trace is continued. `cargo bench --bench schedule -- --trace FILE` replays it.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = help::OFTEN)]
+    pub(super) record: Option<PathBuf>,
 
     /// Let the audit look at every known file too: finds files rewritten in place
     ///

@@ -11,7 +11,7 @@ use super::args::{RunArgs, UncheckedUrl};
 use super::layers::{FLAG, Origins, variable};
 use super::{Surroundings, UsageError};
 use crate::config::{
-    Config, EventsTarget, Limits, LogSettings, Mode, Pattern, Protocol, QueueSettings, RedisSettings,
+    Budget, Config, EventsTarget, Limits, LogSettings, Mode, Pattern, Protocol, QueueSettings, RedisSettings,
     SECRET_KEYS, ServerUrl, SinkSettings,
 };
 use crate::rules::{FileRules, JUNK};
@@ -66,7 +66,7 @@ impl Builder<'_> {
             roots: self.roots()?,
             mode,
             interval: args.interval.0,
-            budget: args.budget,
+            budget: self.budget()?,
             refresh: args.refresh,
             sinks: self.sinks()?,
             settle: args.settle.0,
@@ -87,6 +87,7 @@ impl Builder<'_> {
             limits: limits(args),
             drain: args.drain.0,
             patience: args.patience.0,
+            record: self.args.record.as_ref().map(|path| self.absolute(path, "record")).transpose()?,
             commit_delay: args.commit_delay.0,
             log: self.log()?,
         })
@@ -103,6 +104,16 @@ impl Builder<'_> {
             roots.push(root);
         }
         if roots.is_empty() { Err(UsageError::NoPath) } else { Ok(roots) }
+    }
+
+    fn budget(&self) -> Result<Budget, UsageError> {
+        match self.args.budget {
+            Budget::PerRun(_) if !self.args.once => Err(self.value(
+                "budget",
+                "a number alone is what one run may cost; write it as a rate, like 500/s, or add --once",
+            )),
+            budget => Ok(budget),
+        }
     }
 
     fn sinks(&self) -> Result<SinkSettings, UsageError> {
@@ -251,7 +262,8 @@ impl Builder<'_> {
             Some(EventsTarget::File(path)) => Some(("events", path)),
             _ => None,
         };
-        for (key, path) in events.into_iter().chain([("state", &config.state)]) {
+        let record = config.record.as_ref().map(|path| ("record", path));
+        for (key, path) in events.into_iter().chain(record).chain([("state", &config.state)]) {
             if let Some(root) = config.roots.iter().find(|root| path.starts_with(root)) {
                 let (place, path, root) = (self.origins.name(key), path.clone(), root.clone());
                 return Err(UsageError::WatchesItself { place, path, root });
@@ -320,7 +332,7 @@ fn apart(a: &Path, b: &Path) -> Result<(), UsageError> {
 }
 
 /// The path from `/` on, without `.`, `..` and trailing slashes.
-fn absolute(path: &Path, place: &str, around: &Surroundings) -> Result<PathBuf, UsageError> {
+pub(super) fn absolute(path: &Path, place: &str, around: &Surroundings) -> Result<PathBuf, UsageError> {
     let bad = |reason: &str| UsageError::Value { place: place.to_owned(), reason: reason.to_owned() };
     match path.as_os_str().as_bytes() {
         b"" => return Err(bad("the path is empty")),

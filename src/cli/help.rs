@@ -23,6 +23,7 @@ EXAMPLES
   nfs-scout run /mnt/data                       print a JSON line for every new file
   nfs-scout run --once /mnt/data                the same for what is new since the last run, from cron
   nfs-scout run /mnt/data --redis redis://localhost --amqp amqp://localhost
+  nfs-scout plan /mnt/data --latency 5s         which interval for 5 s, and what it costs
   nfs-scout stats                               what was counted
   nfs-scout run --help                          every option
 
@@ -69,6 +70,18 @@ EXIT CODES
   74  the mount could not be read (with --strict: or a part of it)
   75  another agent holds this state directory; nothing was changed";
 
+pub(super) const PLAN: &str = "\
+EXAMPLES
+  nfs-scout plan /mnt/data
+      What intervals from 1 s to 1 h cost and give. Uses what an agent has learnt of PATH, else walks it.
+  nfs-scout plan /mnt/data --latency 5s
+      And the command line that finds files after 5 s in the mean.
+  nfs-scout plan /mnt/data --interval 10s,30s --svg plan.svg
+
+The time of one RPC is measured. RPC/S counts looking, listing and reading new files. OF TOUCH JOB is the part of what
+`find -type f -exec touch` would cost once an interval. MEAN, P99 and WORST are times from a file's arrival until it
+is handed over.";
+
 pub(super) const STATS: &str = "\
 EXAMPLES
   nfs-scout stats
@@ -82,7 +95,8 @@ EXAMPLES
 pub(super) const INDEX: &str = "\
 EXAMPLES
   nfs-scout index stat
-  nfs-scout index list --json";
+  nfs-scout index list --json
+  nfs-scout index requeue --since 2h --sink amqp";
 
 pub(super) const INDEX_STAT: &str = "\
 EXAMPLES
@@ -93,6 +107,38 @@ pub(super) const INDEX_LIST: &str = "\
 EXAMPLES
   nfs-scout index list
   nfs-scout index list --json --state /var/lib/nfs-scout";
+
+pub(super) const INDEX_EXPORT: &str = "\
+EXAMPLES
+  nfs-scout index export > index.jsonl
+  nfs-scout index export | jq -r 'select(.gone_since == null) | .path'";
+
+pub(super) const INDEX_VERIFY: &str = "\
+EXAMPLES
+  nfs-scout index verify
+  nfs-scout index verify --against /mnt/data
+
+The agent must not be running (exit code 75).";
+
+pub(super) const INDEX_FORGET: &str = "\
+EXAMPLES
+  nfs-scout index forget /mnt/data/2026/job-42.tgz
+  nfs-scout index forget --gone
+
+The agent must not be running (exit code 75). Nothing on the mount is touched.";
+
+pub(super) const INDEX_REQUEUE: &str = "\
+EXAMPLES
+  nfs-scout index requeue --since 2h --sink amqp        the queue was lost this morning
+  nfs-scout index requeue --since 2026-11-22T10:00:00Z
+  nfs-scout index requeue --refused                     what was refused, and all that came after it
+
+The agent must not be running (exit code 75); its next start sends. Statistics in Redis are never counted again.";
+
+pub(super) const EXPLAIN: &str = "\
+EXAMPLES
+  nfs-scout explain /mnt/data/2026/job-42.tgz
+  nfs-scout explain job-42.tgz --json";
 
 pub(super) const COMPLETIONS: &str = "\
 EXAMPLES

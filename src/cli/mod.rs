@@ -20,14 +20,15 @@ mod print;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-use crate::config::{Config, mask_secrets};
+use crate::config::{Config, Since, mask_secrets};
 use crate::exit::Exit;
-use args::{Cli, Command, IndexCommand, InquiryArgs};
+use args::{Cli, Command, IndexCommand, InquiryArgs, PlanArgs, StateArgs};
 use layers::Layers;
 
 pub use error::UsageError;
@@ -71,10 +72,36 @@ pub enum Order {
         /// What is odd but no error; to be logged once the log is set up.
         warnings: Vec<String>,
     },
+    /// Tell what intervals cost and give.
+    Plan(PlanOrder),
     /// Answer from the stored state.
     Ask(Inquiry),
+    /// Change or check the stored state, which no agent may hold meanwhile.
+    Attend {
+        /// What is to be done.
+        errand: Errand,
+        /// The state directory, absolute.
+        state: PathBuf,
+    },
     /// Print this text: the configuration, a completion script, a manual page.
     Print(String),
+}
+
+/// What a plan is made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanOrder {
+    /// The directory, absolute.
+    pub path: PathBuf,
+    /// The intervals to show; empty for the usual ones.
+    pub intervals: Vec<Duration>,
+    /// The wished mean latency.
+    pub latency: Option<Duration>,
+    /// Where to draw it.
+    pub svg: Option<PathBuf>,
+    /// The state directory whose agent may know the tree, absolute.
+    pub state: PathBuf,
+    /// Whether the answer is JSON instead of a table.
+    pub json: bool,
 }
 
 /// A question to the stored state.
@@ -88,8 +115,28 @@ pub struct Inquiry {
     pub json: bool,
 }
 
+/// What is to be done to the stored state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Errand {
+    /// Forget this path, absolute.
+    Forget(PathBuf),
+    /// Forget what is gone.
+    ForgetGone,
+    /// Check, against this root if there is one.
+    Verify(Option<PathBuf>),
+    /// Send again.
+    Requeue {
+        /// Only what was found then or later.
+        since: Option<Since>,
+        /// Only to the sink of this name.
+        sink: Option<String>,
+        /// From the first refused message on.
+        refused: bool,
+    },
+}
+
 /// What is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
     /// The agent's own statistics.
     Stats,
@@ -99,6 +146,10 @@ pub enum Question {
     IndexStat,
     /// Which files the index knows.
     IndexList,
+    /// All that the index knows.
+    IndexExport,
+    /// What is known of this path, absolute.
+    Explain(PathBuf),
 }
 
 /// Why there is nothing to do: help was asked for, or what was typed cannot be done.
@@ -136,10 +187,13 @@ pub fn read(around: &Surroundings) -> Result<Order, Stop> {
     let typed = Cli::try_parse_from_args(around)?;
     match typed.command {
         Command::Run(args) => read_run(around, args.config),
+        Command::Plan(args) => read_plan(around, args),
         Command::Stats(args) => ask(around, Question::Stats, args),
         Command::Status(args) => ask(around, Question::Status, args),
-        Command::Index { command: IndexCommand::Stat(args) } => ask(around, Question::IndexStat, args),
-        Command::Index { command: IndexCommand::List(args) } => ask(around, Question::IndexList, args),
+        Command::Explain { path, inquiry } => {
+            ask(around, Question::Explain(build::absolute(&path, "FILE", around)?), inquiry)
+        }
+        Command::Index { command } => read_index(around, command),
         Command::Completions { shell } => Ok(Order::Print(completions(shell))),
         Command::Man { path } => Ok(Order::Print(manual(&path)?)),
     }
@@ -169,14 +223,51 @@ fn read_run(around: &Surroundings, config: Option<PathBuf>) -> Result<Order, Sto
     Ok(Order::Run { config: Box::new(config), warnings })
 }
 
-/// Finds the state directory as `run` would; with `--state` nothing else needs to be right.
+fn read_index(around: &Surroundings, command: IndexCommand) -> Result<Order, Stop> {
+    let place = |path: &Path, what| build::absolute(path, what, around);
+    let (errand, at) = match command {
+        IndexCommand::Stat(args) => return ask(around, Question::IndexStat, args),
+        IndexCommand::List(args) => return ask(around, Question::IndexList, args),
+        IndexCommand::Export(at) => {
+            return ask(around, Question::IndexExport, InquiryArgs { json: false, at });
+        }
+        IndexCommand::Verify { against, state } => {
+            (Errand::Verify(against.map(|path| place(&path, "--against")).transpose()?), state)
+        }
+        IndexCommand::Forget { path: Some(path), state, .. } => {
+            (Errand::Forget(place(&path, "PATH")?), state)
+        }
+        IndexCommand::Forget { path: None, state, .. } => (Errand::ForgetGone, state),
+        IndexCommand::Requeue { since, sink, refused, state } => {
+            (Errand::Requeue { since, sink, refused }, state)
+        }
+    };
+    Ok(Order::Attend { errand, state: state_of(around, at)? })
+}
+
 fn ask(around: &Surroundings, question: Question, args: InquiryArgs) -> Result<Order, Stop> {
+    Ok(Order::Ask(Inquiry { question, state: state_of(around, args.at)?, json: args.json }))
+}
+
+/// Finds the state directory as `run` would; with `--state` nothing else needs to be right.
+fn state_of(around: &Surroundings, args: StateArgs) -> Result<PathBuf, Stop> {
     let state = match args.state {
         Some(state) => Some(state),
         None => Layers::read(&run_command(), around, args.config)?.state(),
     };
-    let state = build::state_directory(state.as_deref(), around)?;
-    Ok(Order::Ask(Inquiry { question, state, json: args.json }))
+    Ok(build::state_directory(state.as_deref(), around)?)
+}
+
+fn read_plan(around: &Surroundings, args: PlanArgs) -> Result<Order, Stop> {
+    let json = args.inquiry.json;
+    Ok(Order::Plan(PlanOrder {
+        path: build::absolute(&args.path, "PATH", around)?,
+        intervals: args.interval.into_iter().map(|interval| interval.0).collect(),
+        latency: args.latency.map(|latency| latency.0),
+        svg: args.svg,
+        state: state_of(around, args.inquiry.at)?,
+        json,
+    }))
 }
 
 fn run_command() -> clap::Command {

@@ -72,8 +72,10 @@ fn sinks_replace_the_standard_output() {
 }
 
 #[test]
-fn a_budget_is_a_rate() {
+fn a_budget_is_a_rate_or_what_one_run_may_cost() {
     assert_eq!(config("/m --budget 500/s").budget, Budget::PerSecond(500.0));
+    assert_eq!(config("/m --once --budget 500").budget, Budget::PerRun(500));
+    check_stop("run /m --budget 500", &[], &["--budget", "500/s", "--once"]);
 }
 
 #[test]

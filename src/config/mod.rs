@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::rules::FileRules;
 
 pub use server::{Protocol, ServerUrl, UrlError, mask_secrets};
-pub use values::{AtMost, Budget, Every, LogFilter, Pattern, Size, Span, ValueError};
+pub use values::{AtMost, Budget, Every, LogFilter, Pattern, Since, Size, Span, ValueError};
 
 /// Everything that `run` is asked to do.
 #[derive(Debug, Clone)]
@@ -66,6 +66,8 @@ pub struct Config {
     pub drain: Duration,
     /// How long a one-shot run waits for a mount that does not answer.
     pub patience: Duration,
+    /// Where it is written down when files come where.
+    pub record: Option<PathBuf>,
     /// How long a durable step may wait to share its flush with others.
     pub commit_delay: Duration,
     /// What is logged, and how.

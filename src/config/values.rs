@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::Budget::{Auto, PerSecond};
+use crate::model::Timestamp;
+
+use super::Budget::{Auto, PerRun, PerSecond};
 
 /// The longest duration taken, ten years: far beyond any use, far below where adding it to a clock overflows.
 const LONGEST: Duration = Duration::from_secs(3653 * 24 * 3600);
@@ -34,7 +36,7 @@ pub enum ValueError {
     #[error("write auto, or a whole number of at least 1")]
     NotANumber,
     /// Not a budget.
-    #[error("write auto, or a rate over 0 like 200/s")]
+    #[error("write auto, a rate over 0 like 200/s, or with --once a number of RPCs like 500")]
     NotABudget,
     /// Not a glob.
     #[error("not a pattern: {0}; write for example '*.tgz' or 'scratch/**'")]
@@ -44,6 +46,9 @@ pub enum ValueError {
         "not a log filter: {0}; write off, error, warn, info, debug or trace, or pairs like nfs_scout=debug,lapin=off"
     )]
     NotAFilter(String),
+    /// Neither a time nor a duration.
+    #[error("`{0}` is no time: write 2026-11-22T10:00:00Z, or how long ago, like 2h or 7d")]
+    NotATime(String),
 }
 
 /// A duration of at least `MIN_MS` milliseconds, written `30s`, `5m`, `1h 30m`.
@@ -74,6 +79,40 @@ fn parse_duration(text: &str) -> Result<Duration, ValueError> {
 impl<const MIN_MS: u64> fmt::Display for Span<MIN_MS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+/// A point in time in the past: `2026-11-22T10:00:00Z`, or how long ago, `2h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// So long ago.
+    Ago(Duration),
+    /// Then.
+    At(Timestamp),
+}
+
+impl Since {
+    /// The time itself, given that it is `now`.
+    #[must_use]
+    pub fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(duration) => now.minus(duration),
+            Self::At(time) => time,
+        }
+    }
+}
+
+impl FromStr for Since {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let time = text.trim().parse::<jiff::Timestamp>().ok();
+        match time.map(|time| Timestamp::from_system(time.into())) {
+            Some(time) => Ok(Self::At(time)),
+            None => {
+                parse_duration(text.trim()).map(Self::Ago).map_err(|_| ValueError::NotATime(text.to_owned()))
+            }
+        }
     }
 }
 
@@ -135,6 +174,8 @@ pub enum Budget {
     Auto,
     /// This many a second in the mean.
     PerSecond(f64),
+    /// This many in a one-shot run, beside what the interval needs.
+    PerRun(u64),
 }
 
 impl FromStr for Budget {
@@ -147,7 +188,7 @@ impl FromStr for Budget {
         match text.strip_suffix("/s") {
             _ if text == "auto" => Some(Auto),
             Some(text) => rate(text).map(PerSecond),
-            None => None,
+            None => text.parse().ok().filter(|number| *number > 0).map(PerRun),
         }
         .ok_or(ValueError::NotABudget)
     }

@@ -24,6 +24,12 @@ impl SinkName {
     /// Every sink, in the order of tables.
     pub const ALL: [Self; 3] = [Self::Events, Self::Redis, Self::Amqp];
 
+    /// The sink of this name.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|sink| sink.as_str() == word)
+    }
+
     /// The word used in logs, tables and the store.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -21,6 +21,7 @@ mod mask;
 mod message;
 mod progress;
 mod queue;
+mod redis_log;
 mod retry;
 mod settings;
 mod start;

@@ -16,7 +16,7 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind, PublisherConfirm,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::dispatch::courier::{Delivery, Sink};
 use crate::dispatch::journal::Desk;
@@ -28,6 +28,12 @@ use crate::model::{Handover, Seq};
 
 /// How often a message may come back as unroutable, with the queue there again each time, before it is refused.
 const MOST_RETURNS: u32 = 5;
+
+/// How long a queue that was just declared is left alone before the first message.
+///
+/// RabbitMQ writes the name of a new quorum queue down up to a second later (`ra`'s `names.dets`, saved every 500 ms
+/// when idle, from ra 2.0 to 3.1 at least). Killed before, it forgets the queue with every message that it confirmed.
+const NEW_QUEUE_REST: Duration = Duration::from_secs(3);
 
 /// How long a broadcast that failed is left alone.
 const BROADCAST_PAUSE: Duration = Duration::from_secs(30);
@@ -130,6 +136,7 @@ impl Queue {
         let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         self.within(channel.queue_declare(queue(), durable, arguments)).await?;
         self.reporter.emit(&Event::QueueDeclared { queue: self.settings.queue.clone() });
+        sleep(NEW_QUEUE_REST).await;
         self.within(channel.close(200, "done".into())).await
     }
 
@@ -220,7 +227,7 @@ impl Queue {
             session.channel.basic_publish("".into(), queue, options, &body, self.properties(handover));
         match patiently(publishing, self.settings.timeout, pulse, || blocked(session)).await {
             Some(outcome) => outcome.map_err(|error| self.fate_from(&error)),
-            None => Err(Fate::Lost(self.silent())),
+            None => Err(Fate::Lost(self.unconfirmed())),
         }
     }
 
@@ -233,7 +240,7 @@ impl Queue {
                 Fate::Lost(SinkError::Unreachable("the channel does not confirm".to_owned()))
             }
             Some(Err(error)) => self.fate_from(&error),
-            None => Fate::Lost(self.silent()),
+            None => Fate::Lost(self.unconfirmed()),
         }
     }
 
@@ -350,6 +357,15 @@ impl Queue {
     fn silent(&self) -> SinkError {
         let limit = humantime::format_duration(self.settings.timeout);
         SinkError::Unreachable(format!("RabbitMQ did not answer within {limit}"))
+    }
+
+    /// A queue without a leader looks like any other, takes messages, and stays silent.
+    fn unconfirmed(&self) -> SinkError {
+        let (queue, limit) = (&self.settings.queue, humantime::format_duration(self.settings.timeout));
+        SinkError::Unreachable(format!(
+            "RabbitMQ's queue {queue} confirmed nothing within {limit}; if that lasts, it may have no leader: see \
+             rabbitmqctl list_queues name leader, and have one elected or delete the queue"
+        ))
     }
 
     fn explain(&self, error: &lapin::Error) -> SinkError {

@@ -97,6 +97,12 @@ impl fmt::Debug for RedisSettings {
     }
 }
 
+/// How many messages wait for their confirm, unless told otherwise.
+///
+/// A kill brings all of them again: with 256, and agent and broker killed each second or so under load, 3.9 % of all
+/// messages came again. 32 still send 3,000 messages a second on two busy cores (256: 6,000).
+const CONFIRM_WINDOW: usize = 32;
+
 /// How to reach RabbitMQ and what to send there.
 #[derive(Clone, PartialEq, Eq)]
 pub struct QueueSettings {
@@ -126,7 +132,7 @@ impl QueueSettings {
             body: Body::Json,
             broadcast: None,
             ca_file: None,
-            confirm_window: 256,
+            confirm_window: CONFIRM_WINDOW,
             timeout: Duration::from_secs(10),
         }
     }

@@ -17,6 +17,7 @@ use crate::dispatch::courier::{Delivery, Sink};
 use crate::dispatch::figures::{Horizon, Op, Restore, Start, namespaces_of, ops_of, payload_of, start_of};
 use crate::dispatch::journal::Desk;
 use crate::dispatch::progress::Pulse;
+use crate::dispatch::redis_log::{Renewal, renew};
 use crate::dispatch::{Mode, RedisSettings, SinkError, SinkName, scrub, trust};
 use crate::event::{Event, Reporter};
 use crate::model::{Handover, Seq};
@@ -26,6 +27,9 @@ const BATCH: usize = 256;
 
 /// How long writing the whole ledger may take: Redis does some 500,000 changes a second.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long writing its log anew may take Redis.
+const RENEWAL_PATIENCE: Duration = Duration::from_secs(120);
 
 /// The rate's refresh takes at most one part in this many of Redis's time.
 const RATE_SHARE: u32 = 20;
@@ -96,6 +100,18 @@ impl Statistics {
             }
         };
         client.map_err(|error| self.explain(&error))
+    }
+
+    /// Sees to it that the log holds no rest of a transaction. Where that cannot be done, counting goes on all the same.
+    async fn renew_log(&self, session: &mut Session) {
+        let marker = format!("{}/run", session.cursor_key);
+        let renewing = self.within(RENEWAL_PATIENCE, renew(&mut session.connection, &marker));
+        let reason = match renewing.await {
+            Ok(Renewal::Needless | Renewal::Done) => return,
+            Ok(Renewal::Failed) => "Redis could not write it, see its log".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.reporter.emit(&Event::StatisticsLogOld { reason });
     }
 
     /// Brings Redis and the journal together after a connect; gives the seq to go on after.
@@ -198,6 +214,7 @@ impl Sink for Statistics {
         trust::install_provider();
         let mut session = self.open(&desk.agent_id()).await?;
         self.namespaces.extend(namespaces_of(&desk.totals().await?.1));
+        self.renew_log(&mut session).await;
         let start = self.reconcile(&mut session, desk, position).await?;
         self.session = Some(session);
         Ok(start)

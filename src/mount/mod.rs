@@ -11,6 +11,7 @@ mod identity;
 mod limits;
 mod names;
 mod rpc;
+mod survey;
 mod tree;
 mod workers;
 
@@ -19,5 +20,6 @@ pub use identity::Identity;
 pub use limits::directories_to_hold;
 pub use names::{Coverage, Entry, EntryKind, Listing};
 pub use rpc::{Operation, RpcCounts};
+pub use survey::{Surveyed, survey};
 pub use tree::{FileKind, FileStat, Refresh, Tree, TreeOptions};
 pub use workers::{Workers, let_go};

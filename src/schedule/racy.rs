@@ -22,14 +22,18 @@ const MIN_RACY_AGE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ServerTime {
     newest: Option<Timestamp>,
+    /// Our steady time at which that was first seen.
+    newest_seen: Timestamp,
     last: Option<Timestamp>,
     tick: Option<Duration>,
 }
 
 impl ServerTime {
-    /// Notes a stamp that the server gave.
-    pub fn observe(&mut self, stamp: &Stamp) {
-        self.newest = self.newest.max(Some(stamp.ctime));
+    /// Notes a stamp that the server gave at our steady time `at`.
+    pub fn observe(&mut self, stamp: &Stamp, at: Timestamp) {
+        if self.newest.is_none_or(|newest| newest < stamp.ctime) {
+            (self.newest, self.newest_seen) = (Some(stamp.ctime), at);
+        }
         if let Some(last) = self.last.replace(stamp.ctime) {
             let distance = last.since(stamp.ctime).max(stamp.ctime.since(last));
             if !distance.is_zero() {
@@ -49,11 +53,18 @@ impl ServerTime {
 
     /// Notes that a directory's stamp moved: if to an earlier time than known, the server's clock was set back and
     /// what was known of it is worth nothing.
-    pub fn observe_change(&mut self, stamp: &Stamp) {
+    pub fn observe_change(&mut self, stamp: &Stamp, at: Timestamp) {
         if self.newest.is_some_and(|newest| newest.since(stamp.ctime) > MAX_RACY_AGE) {
             self.newest = None;
         }
-        self.observe(stamp);
+        self.observe(stamp, at);
+    }
+
+    /// How long ago the server modified what has this stamp, at our steady time `now`: at least; `None` if it cannot
+    /// be told.
+    #[must_use]
+    pub fn age(&self, stamp: &Stamp, now: Timestamp) -> Option<Duration> {
+        self.newest.map(|newest| newest.since(stamp.mtime) + now.since(self.newest_seen))
     }
 
     /// Whether a listing taken now, under this stamp, may have missed something.
@@ -77,7 +88,7 @@ mod tests {
     fn check(observed: &[i64], directory: Stamp, racy: bool) {
         let mut time = ServerTime::default();
         for ctime in observed {
-            time.observe(&stamp(*ctime, 0));
+            time.observe(&stamp(*ctime, 0), Timestamp::default());
         }
         assert_eq!(time.is_racy(&directory), racy);
     }
@@ -97,19 +108,19 @@ mod tests {
         assert_eq!(time.racy_age(), MAX_RACY_AGE);
         let at = |nanoseconds| Stamp { ctime: Timestamp { seconds: 5, nanoseconds }, ..Stamp::default() };
         for nanoseconds in [0, 0, 400_000_000, 360_000_000, 360_000_000] {
-            time.observe(&at(nanoseconds));
+            time.observe(&at(nanoseconds), Timestamp::default());
         }
         assert_eq!(time.racy_age(), Duration::from_millis(80), "twice 40 ms");
-        time.observe(&at(360_000_001));
+        time.observe(&at(360_000_001), Timestamp::default());
         assert_eq!(time.racy_age(), MIN_RACY_AGE);
     }
 
     #[test]
     fn a_clock_set_back_is_believed() {
         let mut time = ServerTime::default();
-        time.observe(&stamp(4000, 0));
+        time.observe(&stamp(4000, 0), Timestamp::default());
         assert!(!time.is_racy(&stamp(400, 400)));
-        time.observe_change(&stamp(400, 400));
+        time.observe_change(&stamp(400, 400), Timestamp::default());
         assert!(time.is_racy(&stamp(400, 400)));
     }
 }

@@ -1,12 +1,14 @@
 //! What the agent knows, told to people and programs: tables and JSON. Pure: it formats what it is given.
 
+mod explanation;
 mod report;
 mod statistics;
 mod summary;
 
+pub use explanation::{Explanation, render_explanation};
 pub use report::{
-    IndexLine, IndexSize, MAX_LISTED, OperationReport, RefusedMessage, Report, RootReport, SinkLine,
-    WaitingFile,
+    ExportLine, IndexLine, IndexSize, MAX_LISTED, OperationReport, RefusedMessage, Report, RootReport,
+    SinkLine, WaitingFile,
 };
 pub use report::{render, render_list, render_size};
 pub use statistics::{Statistics, render_statistics};

@@ -21,6 +21,8 @@ pub struct Report {
     pub roots: Vec<RootReport>,
     /// The RPCs of the NFS mounts since the agent's start, by operation; empty without such a mount or agent.
     pub rpcs: BTreeMap<String, OperationReport>,
+    /// Looks at directories since the agent's start.
+    pub looks: u64,
     /// How many files wait.
     pub waiting_count: u64,
     /// Those that wait longest, at most [`MAX_LISTED`].
@@ -124,6 +126,20 @@ pub struct IndexLine {
     pub gone_since: Option<String>,
 }
 
+/// A file of the index as it is exported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportLine {
+    /// The root's path.
+    pub root: String,
+    /// What `index list` tells of it.
+    #[serde(flatten)]
+    pub file: IndexLine,
+    /// When it was last written, by the server's clock.
+    pub mtime: String,
+    /// The id of its message; `null` if it was never read.
+    pub id: Option<String>,
+}
+
 /// The size of the index for a terminal.
 #[must_use]
 pub fn render_size(size: &IndexSize) -> String {
@@ -167,6 +183,9 @@ pub fn render(report: &Report) -> String {
         vec![name.clone(), operation.count.to_string(), format!("{:.2}", operation.round_trip_ms)]
     });
     push_table(&mut text, &["RPC", "COUNT", "MEAN MS"], rpcs);
+    if report.looks > 0 {
+        let _ = writeln!(text, "{} looks at directories\n", report.looks);
+    }
     let sinks = report.sinks.iter().map(|sink| {
         let reason = sink.reason.clone().unwrap_or_default();
         vec![

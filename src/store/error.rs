@@ -42,6 +42,21 @@ pub enum StoreError {
         /// The newest that this version knows.
         known: u32,
     },
+    /// The database has lost its latest commits: it was damaged, or replaced by an older copy.
+    #[error(
+        "the index has lost its latest changes (it knows {has} of {had} commits): the disk damaged it, or it is an older \
+         copy. Restore the whole state directory, or move it aside and start with --baseline; or remove {} to go on: \
+         what was forgotten is then handed over again, under the same ids",
+        mark.display()
+    )]
+    Lost {
+        /// The file that remembers.
+        mark: PathBuf,
+        /// Commits that the database knows.
+        has: u64,
+        /// Commits that it had.
+        had: u64,
+    },
     /// A stored value cannot be understood.
     #[error(
         "the index holds a damaged row ({what}): move the state directory aside and start with --baseline"

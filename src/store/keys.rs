@@ -2,12 +2,14 @@
 //!
 //! | key | row |
 //! |---|---|
-//! | `m` name | format, agent's name, last steady time |
+//! | `m` name | format, agent's name, last steady time, head of the journal, number of commits |
 //! | `r` root | a watched root |
 //! | `d` directory | a directory |
 //! | `s` directory, run | up to 64 files of a directory |
 //! | `i` root, fileid / 64 | fingerprints that recognise a moved file |
 //! | `w` directory, name | a file that waits |
+//! | `e` root, directory / 64 | what the schedule has learnt of up to 64 directories |
+//! | `k` root | the clock of a root's schedule |
 //! | `j` seq, part | a handover, in parts of at most 4 KiB |
 //! | `c` sink | how far a sink has confirmed |
 //! | `x` sink, seq | a handover that a sink refused |
@@ -21,6 +23,7 @@ pub(super) const FORMAT: &[u8] = b"mformat";
 pub(super) const AGENT_ID: &[u8] = b"magent";
 pub(super) const LAST_STEADY: &[u8] = b"mtime";
 pub(super) const HEAD: &[u8] = b"mhead";
+pub(super) const COMMITS: &[u8] = b"mcommits";
 
 pub(super) const ROOTS: &[u8] = b"r";
 pub(super) const DIRECTORIES: &[u8] = b"d";
@@ -56,6 +59,18 @@ pub(super) fn run(dir: DirId, run: u32) -> Vec<u8> {
 
 pub(super) fn fileids(root: RootId, block: u64) -> Vec<u8> {
     key(b'i', &[&root.0.to_be_bytes(), &block.to_be_bytes()])
+}
+
+pub(super) fn learnt(root: RootId, row: u64) -> Vec<u8> {
+    key(b'e', &[&root.0.to_be_bytes(), &row.to_be_bytes()])
+}
+
+pub(super) fn learnt_of(root: RootId) -> Vec<u8> {
+    key(b'e', &[&root.0.to_be_bytes()])
+}
+
+pub(super) fn schedule_clock(root: RootId) -> Vec<u8> {
+    key(b'k', &[&root.0.to_be_bytes()])
 }
 
 pub(super) fn waiting(dir: DirId, name: &[u8]) -> Vec<u8> {

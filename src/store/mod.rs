@@ -12,13 +12,16 @@ mod directories;
 mod error;
 mod journal;
 mod keys;
+mod learnt;
 mod ledger;
 mod lock;
+mod mark;
 mod row;
 mod seen;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod upkeep;
 mod waiting;
 
 use std::fs::File;
@@ -27,14 +30,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::model::{Seq, Timestamp, Totals};
 
+use mark::Mark;
+
 pub use directories::{DirId, DirRow, RootId, RootRow};
 pub use error::StoreError;
 pub use journal::{Refused, SinkCursor};
+pub use learnt::LEARNT_A_ROW;
 pub use lock::Lock;
 #[doc(hidden)]
 pub use row::read_row;
 pub use seen::{Content, Known, KnownFile, SeenFile};
 pub use transaction::Transaction;
+pub use upkeep::Requeued;
 pub use waiting::{WaitReason, WaitRow};
 
 /// The format of this version's database; an older one is migrated at opening, a newer one refused.
@@ -54,6 +61,7 @@ const FLUSH_EVERY_MS: u64 = 500;
 pub struct Store {
     db: sled::Db,
     file: File,
+    mark: Mark,
     agent_id: String,
     writer: Mutex<Writer>,
     _lock: Lock,
@@ -63,6 +71,7 @@ pub struct Store {
 #[derive(Debug)]
 struct Writer {
     head: Seq,
+    commits: u64,
     next_dir: u64,
     next_root: u32,
     totals: Totals,
@@ -80,14 +89,23 @@ impl Store {
         let db = open_database(&folder)?;
         let file = File::open(folder.join("db")).map_err(|source| StoreError::io("open", &folder, source))?;
         check_format(&db, &folder)?;
+        let mut mark = Mark::open(path)?;
+        let commits = commits(&db)?;
+        // A database that was moved aside on purpose is begun anew.
+        if is_new {
+            mark.note(commits)?;
+        } else {
+            mark.check(commits)?;
+        }
         let agent_id = agent_id(&db)?;
         let writer = Writer {
             head: journal::last_seq(&db)?,
+            commits,
             next_dir: directories::next_dir(&db)?,
             next_root: directories::next_root(&db)?,
             totals: ledger::load(&db)?,
         };
-        let store = Self { db, file, agent_id, writer: Mutex::new(writer), _lock: lock };
+        let store = Self { db, file, mark, agent_id, writer: Mutex::new(writer), _lock: lock };
         if is_new {
             store.make_durable()?;
             sync_folder(&folder)?;
@@ -130,13 +148,35 @@ impl Store {
     }
 }
 
+/// Opens the database. A disk that was full at an earlier opening leaves half a snapshot, over which sled stumbles for
+/// ever; it is only a summary of the log, so it is made anew from that. Should that lose anything, the mark tells.
 fn open_database(folder: &Path) -> Result<sled::Db, StoreError> {
-    sled::Config::new()
-        .path(folder)
-        .cache_capacity(CACHE_BYTES)
-        .flush_every_ms(Some(FLUSH_EVERY_MS))
-        .open()
-        .map_err(|source| StoreError::Open { path: folder.to_path_buf(), source })
+    let open = || {
+        sled::Config::new()
+            .path(folder)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(Some(FLUSH_EVERY_MS))
+            .open()
+    };
+    let opened = match open() {
+        Err(sled::Error::Corruption { .. }) if remove_snapshots(folder)? => open(),
+        opened => opened,
+    };
+    opened.map_err(|source| StoreError::Open { path: folder.to_path_buf(), source })
+}
+
+/// Removes sled's snapshots in `folder`; tells whether there were any.
+fn remove_snapshots(folder: &Path) -> Result<bool, StoreError> {
+    let failed = |source| StoreError::io("remove a snapshot in", folder, source);
+    let mut removed = false;
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().as_encoded_bytes().starts_with(b"snap.") {
+            std::fs::remove_file(entry.path()).map_err(failed)?;
+            removed = true;
+        }
+    }
+    Ok(removed)
 }
 
 fn check_format(db: &sled::Db, folder: &Path) -> Result<(), StoreError> {
@@ -148,6 +188,12 @@ fn check_format(db: &sled::Db, folder: &Path) -> Result<(), StoreError> {
         FORMAT => Ok(()),
         found => Err(StoreError::Format { path: folder.to_path_buf(), found, known: FORMAT }),
     }
+}
+
+fn commits(db: &sled::Db) -> Result<u64, StoreError> {
+    let stored =
+        db.get(keys::COMMITS)?.map(|value| codec::decode(&value, "the number of commits")).transpose()?;
+    Ok(stored.unwrap_or(0))
 }
 
 fn agent_id(db: &sled::Db) -> Result<String, StoreError> {

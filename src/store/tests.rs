@@ -208,3 +208,98 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_the_schedule_learnt_is_kept_by_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, other) = (RootId(1), RootId(2));
+    let row = |ids: &[u64]| {
+        ids.iter().map(|id| (DirId(*id), vec![u8::try_from(*id).unwrap(); 40])).collect::<Vec<_>>()
+    };
+    {
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.schedule_clock(root).unwrap(), None);
+        store.put_learnt(root, 0, &row(&[1, 63])).unwrap();
+        store.put_learnt(root, 1, &row(&[64, 127])).unwrap();
+        store.put_learnt(other, 1, &row(&[65])).unwrap();
+        store.put_learnt(root, 0, &row(&[63])).unwrap();
+        store.put_schedule_clock(root, b"clock").unwrap();
+    }
+    let store = Store::open(folder.path()).unwrap();
+    assert_eq!(store.learnt(root).unwrap(), row(&[63, 64, 127]).into_iter().collect());
+    assert_eq!(store.schedule_clock(root).unwrap().as_deref(), Some(b"clock".as_slice()));
+    store.put_learnt(root, 1, &[]).unwrap();
+    assert_eq!(store.learnt(root).unwrap(), row(&[63]).into_iter().collect());
+    assert_eq!(store.learnt(other).unwrap(), row(&[65]).into_iter().collect());
+}
+
+fn put_one(store: &Store, number: u16) {
+    let mut transaction = Transaction::default();
+    let name = long_name(number);
+    let file = seen(&name, u64::from(number), number.to_be_bytes()[1]);
+    put(&mut transaction, 1, file, None);
+    store.commit(transaction).unwrap();
+}
+
+#[test]
+fn refuses_an_older_copy_of_the_database_and_takes_one_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let database = |parent: &Path| parent.join("index");
+    let files = ["db", "conf"];
+    let store = Store::open(folder.path()).unwrap();
+    put_one(&store, 1);
+    drop(store);
+    std::fs::create_dir(database(copy.path())).unwrap();
+    for file in files {
+        std::fs::copy(database(folder.path()).join(file), database(copy.path()).join(file)).unwrap();
+    }
+    let store = Store::open(folder.path()).unwrap();
+    put_one(&store, 2);
+    drop(store);
+    std::fs::remove_dir_all(database(folder.path())).unwrap();
+    std::fs::rename(database(copy.path()), database(folder.path())).unwrap();
+    let error = Store::open(folder.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Lost { has: 1, had: 2, .. }), "{error}");
+    assert!(error.to_string().contains("--baseline"));
+    std::fs::remove_dir_all(database(folder.path())).unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    put_one(&store, 1);
+    drop(store);
+    assert_eq!(Store::open(folder.path()).unwrap().head(), 1);
+}
+
+/// Flips a byte here and there; the store either says so or has lost nothing.
+#[test]
+fn a_flipped_byte_is_never_a_silent_loss() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    (0..60).for_each(|number| put_one(&store, number));
+    drop(store);
+    let file = folder.path().join("index/db");
+    let whole = std::fs::read(&file).unwrap();
+    let (mut refused, mut silent) = (0, Vec::new());
+    let used = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    for place in (0..used).step_by(used / 40) {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 0x55;
+        std::fs::write(&file, &damaged).unwrap();
+        // sled's summary of the file, made for the whole one.
+        for entry in std::fs::read_dir(folder.path().join("index")).unwrap().map(Result::unwrap) {
+            if entry.file_name().to_string_lossy().starts_with("snap") {
+                std::fs::remove_file(entry.path()).unwrap();
+            }
+        }
+        let told = std::panic::catch_unwind(|| {
+            let store = Store::open(folder.path())?;
+            let faults = store.verify()?;
+            Ok::<_, StoreError>((store.count_seen()?.0, store.journal(0, 100)?.len(), faults))
+        });
+        match told {
+            Ok(Ok((60, 60, faults))) if faults.is_empty() => {}
+            Ok(Ok(found)) => silent.push((place, found)),
+            Ok(Err(_)) | Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 0 && silent.is_empty(), "{refused} refused; {silent:?} of {used}");
+}

@@ -137,9 +137,13 @@ impl Store {
         if let Some(steady) = transaction.steady {
             batch.insert(keys::LAST_STEADY, codec::encode(&steady));
         }
+        let commits = writer.commits + 1;
+        batch.insert(keys::COMMITS, codec::encode(&commits));
         ledger::apply(&changes, &mut writer.totals, &mut batch);
         self.db.apply_batch(batch)?;
         self.make_durable()?;
+        self.mark.note(commits)?;
+        writer.commits = commits;
         writer.head = head;
         Ok(handed_over)
     }

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
+mod abuse;
 #[path = "../../examples/generate/archive.rs"]
 mod archive;
 mod bad_input;
+mod budget;
 mod changes;
 mod configuration;
 mod example;
@@ -15,6 +17,7 @@ mod secrets;
 mod slow;
 #[path = "../support/mod.rs"]
 mod support;
+mod upkeep;
 
 use archive::{Member, tgz_of};
 

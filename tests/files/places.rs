@@ -82,7 +82,9 @@ fn another_directory_in_the_place_of_the_root() {
 pub(crate) fn as_nobody(scout: &Scout, more: &[&str]) -> Command {
     let program = scout.beside("nfs-scout");
     if !program.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_nfs-scout"), &program).unwrap();
+        // By another process: were it open for writing here, it could not be started while another test starts one.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_nfs-scout")).arg(&program).status().unwrap();
+        assert!(copied.success());
         fs::set_permissions(scout.beside(""), Permissions::from_mode(0o777)).unwrap();
     }
     let model = scout.once_command(more);

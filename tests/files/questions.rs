@@ -12,6 +12,7 @@ const QUESTIONS: [&[&str]; 4] = [&["stats"], &["status"], &["index", "stat"], &[
 fn lasting(scout: &Scout) -> Vec<Value> {
     let mut answers: Vec<_> = QUESTIONS.iter().map(|question| scout.ask(question)).collect();
     answers[1]["running"] = Value::Null;
+    answers[1]["looks"] = Value::Null;
     answers[1]["sinks"][0]["state"] = Value::Null;
     answers[2]["bytes"] = Value::Null;
     answers

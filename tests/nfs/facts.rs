@@ -18,7 +18,7 @@ const DIRECTORIES: usize = 20;
 /// Longer than `actimeo=3`.
 const CACHES_EXPIRE: Duration = Duration::from_secs(4);
 /// A directory too large for the client to ask for attributes with the names.
-const MANY_FILES: usize = 20_000;
+const MANY_FILES: u32 = 20_000;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let each = |what, cases, body| Trial::each("facts", what, cases, body);
@@ -141,13 +141,13 @@ fn names_are_cheap_types_are_not(case: Case) {
     fs::write(server.join("one"), "").unwrap();
     let (names, found) = mount.cost(|| look::names(client).unwrap().len());
     rig::measured("names of 20,000 files after one was new", &names);
-    assert_eq!(found, MANY_FILES + 1);
+    assert_eq!(found, MANY_FILES as usize + 1);
 
     rig::next_tick();
     fs::write(server.join("two"), "").unwrap();
     let (types, found) = mount.cost(|| look::count_by_type(client));
     rig::measured("names and types of 20,000 files after one was new", &types);
-    assert_eq!(found, MANY_FILES + 2);
+    assert_eq!(found, MANY_FILES as usize + 2);
 
     assert!(names.total() <= 20, "{names}");
     assert!(types.total() >= 1_000, "{types}");
@@ -198,7 +198,7 @@ fn second_listing_needs_the_cache_dropped(case: Case) {
 }
 
 fn touch_job_writes(case: Case) {
-    const FILES: usize = 50;
+    const FILES: u32 = 50;
     let mount = Mount::new(case, "");
     rig::create_files(mount.server_path(), "job-", FILES);
     let touch =
@@ -206,8 +206,8 @@ fn touch_job_writes(case: Case) {
     let (rpcs, ended) = mount.cost(|| touch.run(Duration::from_secs(50)));
     ended.expect_code(0);
     rig::measured("find -exec touch over 50 files", &rpcs);
-    assert_eq!(rpcs.of("SETATTR"), FILES as u64, "{rpcs}");
-    assert_eq!(rpcs.writes(), FILES as u64, "{rpcs}");
+    assert_eq!(rpcs.of("SETATTR"), u64::from(FILES), "{rpcs}");
+    assert_eq!(rpcs.writes(), u64::from(FILES), "{rpcs}");
 }
 
 fn stopped_server_blocks_and_answers_later(case: Case) {

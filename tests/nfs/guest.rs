@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
-use crate::trial::Trial;
+use crate::trial::{Trial, group_limit};
 use crate::{PART, rig};
 
 /// The file with the names to run, one a line.
@@ -36,10 +36,16 @@ pub(crate) struct Report {
 pub(crate) fn run_all(trials: &[Trial]) -> ExitCode {
     let names = fs::read_to_string(env::var(NAMES).unwrap()).unwrap();
     let mut results = OpenOptions::new().append(true).create(true).open(env::var(RESULTS).unwrap()).unwrap();
+    let end = Instant::now() + group_limit();
     for name in names.lines() {
         let trial = trials.iter().find(|trial| trial.name() == name).unwrap();
-        rig::reset();
-        let report = run_apart(trial);
+        let report = match end.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => not_begun(trial),
+            left => {
+                rig::reset();
+                run_apart(trial, trial.limit().min(left))
+            }
+        };
         let outcome = if report.failure.is_some() { "failed" } else { "ok" };
         println!("RIG: {name} {outcome} in {:.1} s", report.seconds);
         results.write_all(format!("{}\n", serde_json::to_string(&report).unwrap()).as_bytes()).unwrap();
@@ -56,7 +62,12 @@ pub(crate) fn run_one(trials: &[Trial]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run_apart(trial: &Trial) -> Report {
+fn not_begun(trial: &Trial) -> Report {
+    let why = format!("not begun: those before it took all {} s that a boot has", group_limit().as_secs());
+    Report { name: trial.name(), failure: Some(why), seconds: 0.0, output: String::new() }
+}
+
+fn run_apart(trial: &Trial, limit: Duration) -> Report {
     let started = Instant::now();
     let output = File::create(OUTPUT).unwrap();
     let mut child = Command::new(env::current_exe().unwrap())
@@ -67,7 +78,7 @@ fn run_apart(trial: &Trial) -> Report {
         .process_group(0)
         .spawn()
         .unwrap();
-    let status = wait(&mut child, trial.limit);
+    let status = wait(&mut child, limit);
     // Agents that the trial left behind are in its group; there may be none.
     let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
     if status.is_none() {
@@ -75,7 +86,7 @@ fn run_apart(trial: &Trial) -> Report {
     }
     let output = String::from_utf8_lossy(&fs::read(Path::new(OUTPUT)).unwrap()).into_owned();
     let failure = match status {
-        None => Some(format!("not done after {} s; killed", trial.limit.as_secs())),
+        None => Some(format!("not done after {} s; killed", limit.as_secs())),
         Some(status) if status.success() => None,
         Some(status) => Some(explain(status)),
     };

@@ -15,8 +15,8 @@ use libtest_mimic::{Arguments, Failed};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::guest::{NAMES, RESULTS, Report};
-use crate::trial::Trial;
-use crate::{PART, rig};
+use crate::trial::{Trial, group_limit};
+use crate::{PART, WISHES, rig};
 
 /// What booting and powering off may take beside the trials.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
@@ -39,7 +39,7 @@ pub(crate) fn run(trials: Vec<Trial>) -> ExitCode {
     let parallel = arguments.test_threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
     let boots = thread::spawn({
         let board = Arc::clone(&board);
-        move || boot_all(groups.into_iter().collect(), parallel, &board)
+        move || boot_all(longest_last(groups), parallel, &board)
     });
     let conclusion = libtest_mimic::run(&arguments, tests);
     let measured = boots.join().unwrap_or_default();
@@ -78,6 +78,13 @@ impl Board {
             reports = self.changed.wait(reports).unwrap_or_else(PoisonError::into_inner);
         }
     }
+}
+
+/// The groups in the order in which [`boot_all`] takes them from the end: the longest ones begin.
+fn longest_last(groups: BTreeMap<&'static str, Vec<Trial>>) -> Vec<(&'static str, Vec<Trial>)> {
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, trials)| trials.iter().map(Trial::limit).sum::<Duration>());
+    groups
 }
 
 /// Boots the groups, at most `parallel` at a time; returns the figures that the trials measured.
@@ -138,7 +145,7 @@ impl Boot {
             (folder.join("console"), folder.join("results"), folder.join("names"));
         fs::write(&results, "")?;
         fs::write(&names, trials.iter().map(|trial| trial.name() + "\n").collect::<String>())?;
-        let limit = BOOT_LIMIT + trials.iter().map(|trial| trial.limit).sum::<Duration>();
+        let limit = BOOT_LIMIT + group_limit().min(trials.iter().map(Trial::limit).sum());
         let program = env::current_exe()?;
         let kept: Vec<String> = [Path::new(env!("CARGO_MANIFEST_DIR")), &folder, program_folder(&program)]
             .iter()
@@ -154,6 +161,7 @@ impl Boot {
             .arg(format!("{PART}=guest"))
             .arg(format!("{NAMES}={}", names.display()))
             .arg(format!("{RESULTS}={}", results.display()))
+            .args(WISHES.iter().filter_map(|name| Some(format!("{name}={}", env::var(name).ok()?))))
             .arg(program)
             .env("RIG_LIMIT_S", limit.as_secs().to_string())
             .env("RIG_KEEP", kept.join("\n"))

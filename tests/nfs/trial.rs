@@ -3,8 +3,21 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::wish;
+
 /// A trial's time in the guest unless it says otherwise: it ends up killed and failed.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// What all trials of one boot may take together: what is left of them then fails unseen, so that a machine on which
+/// everything hangs says so within minutes.
+const GROUP_LIMIT: Duration = Duration::from_secs(420);
+/// By how much all limits are longer than usual: for a slow machine, or for [`crate::race`] with many races.
+pub(crate) const PATIENCE: &str = "NFS_RIG_PATIENCE";
+
+/// See [`GROUP_LIMIT`].
+pub(crate) fn group_limit() -> Duration {
+    GROUP_LIMIT * wish(PATIENCE, 1)
+}
 
 /// The protocol version of a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +66,7 @@ pub(crate) struct Trial {
     pub(crate) group: &'static str,
     what: &'static str,
     case: Case,
-    pub(crate) limit: Duration,
+    limit: Duration,
     body: fn(Case),
 }
 
@@ -66,6 +79,11 @@ impl Trial {
     /// The same trials with another time limit.
     pub(crate) fn within(trials: Vec<Self>, limit: Duration) -> Vec<Self> {
         trials.into_iter().map(|trial| Self { limit, ..trial }).collect()
+    }
+
+    /// Its time in the guest.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit * wish(PATIENCE, 1)
     }
 
     /// As in the test report, for example `facts::touch_job_writes::v3_ext4`.

@@ -352,3 +352,23 @@ async fn redis_by_tls() {
     assert_eq!(journal.at(SinkName::Redis), last);
     rig.stop().await;
 }
+
+/// Redis keeps the beginning of a transaction that its log was cut in, and applies it one start later.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_log_cut_within_a_batch_counts_nothing_twice() {
+    let (mut server, journal) = (RedisServer::start(), MemoryJournal::new("a"));
+    let rig = Rig::new(&journal, redis_sink(&server.url()));
+    rig.drained(journal.push_jobs(0..40)).await;
+    rig.drained(journal.push_jobs(40..80)).await;
+    server.kill();
+    server.cut_log_within_a_batch();
+    server.restart();
+    rig.counted("statistics_replayed").await;
+    rig.drained(journal.push_jobs(80..100)).await;
+    server.stop();
+    server.restart();
+    rig.drained(journal.push_jobs(100..110)).await;
+    check_counted(&server, &journal);
+    assert_eq!(rig.reporter.count("statistics_log_old"), 0);
+    rig.stop().await;
+}

@@ -224,6 +224,34 @@ impl RedisServer {
         self.process.as_ref().unwrap().signal("CONT");
     }
 
+    /// The part of the append-only file that is written to, which is absent before the first start is through.
+    fn log_in_use(&self) -> Option<PathBuf> {
+        let parts = std::fs::read_dir(self.folder.file("appendonlydir")).ok()?;
+        let parts = parts.map(|part| part.unwrap().path());
+        let logs = parts.filter(|part| part.to_string_lossy().ends_with(".incr.aof"));
+        logs.max_by_key(|log| std::fs::metadata(log).unwrap().modified().unwrap())
+    }
+
+    /// The size of that file.
+    pub fn log_bytes(&self) -> u64 {
+        self.log_in_use().map_or(0, |path| std::fs::metadata(path).unwrap().len())
+    }
+
+    /// Cuts that file within the last of its changes of a count, as a power loss may.
+    pub fn cut_log_within_a_batch(&self) {
+        let log = std::fs::read(self.log_in_use().unwrap()).unwrap();
+        let change = log.windows(7).rposition(|word| word == b"HINCRBY").unwrap();
+        self.cut_log((log.len() - change - 10) as u64);
+    }
+
+    /// Loses the last `bytes` of that file, as a power loss would; only while the server is stopped.
+    pub fn cut_log(&self, bytes: u64) {
+        assert!(self.process.is_none(), "stop the server first");
+        let Some(path) = self.log_in_use() else { return };
+        let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.set_len(file.metadata().unwrap().len().saturating_sub(bytes)).unwrap();
+    }
+
     /// Keeps a copy of the data, for [`RedisServer::roll_back`]; restarts.
     pub fn keep_copy(&mut self) {
         self.stop();

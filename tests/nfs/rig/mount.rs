@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use std::{fmt, fs, process};
 
 use procfs::process::Process;
@@ -91,6 +92,15 @@ impl Mount {
         let statistics = ours.expect("it is mounted").statistics.expect("it is an NFS mount");
         let operations = statistics.per_op_stats.into_iter();
         Rpcs(operations.map(|(name, it)| (name, it.operations)).filter(|(_, count)| *count > 0).collect())
+    }
+
+    /// How long the answers to all RPCs together took since the mount was made, from sending to receiving.
+    #[track_caller]
+    pub(crate) fn round_trips(&self) -> Duration {
+        let mounts = Process::myself().unwrap().mountstats().unwrap().0;
+        let ours = mounts.into_iter().rfind(|mount| mount.mount_point == self.client);
+        let statistics = ours.expect("it is mounted").statistics.expect("it is an NFS mount");
+        statistics.per_op_stats.values().map(|operation| operation.cum_resp_time).sum()
     }
 
     /// The RPCs that `action` costs, and what it returns.

@@ -1,0 +1,318 @@
+//! A root's schedule, by the store's numbers of directories, and what it keeps in the store.
+//!
+//! The schedule itself numbers directories densely and knows no store; here the two meet.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::engine::Settings;
+use crate::model::Timestamp;
+use crate::schedule::{Budget, Pacer, Schedule, Sighting, Slot, Terms};
+use crate::store::{DirId, LEARNT_A_ROW, RootId, Store, StoreError};
+
+/// Rows of learnt rates written in one go: 4096 directories, some milliseconds.
+const ROWS_AT_ONCE: u64 = 64;
+
+/// How much more than what the interval needs is spent however slow the server is: listings cost too.
+const RESERVE: f64 = 1.2;
+
+/// The least pause between two tries to find what is due, so that no rounding of times keeps a processor busy.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// A time after every other.
+const NEVER: Timestamp = Timestamp { seconds: i64::MAX / 1_000_000_000, nanoseconds: 0 };
+
+/// A one-shot run: each directory is looked at once at most.
+#[derive(Debug)]
+struct OneRun {
+    /// When the next run is to be expected.
+    next: Timestamp,
+    /// RPCs that may still be spent on what is not owed; `None` for no limit: everything is looked at.
+    left: Option<u64>,
+    /// Keeps the looks within a rate.
+    pacer: Pacer,
+    /// Whether nothing was left at the last try.
+    is_over: bool,
+    /// What was seen; the schedule hears of it at the end, so that it gives no directory twice.
+    seen: Vec<(Slot, Timestamp, Option<Sighting>)>,
+}
+
+/// When the directories of a root are looked at.
+#[derive(Debug)]
+pub(super) struct Agenda {
+    terms: Terms,
+    /// The mean rate of all roots together, if one is set.
+    whole_rate: Option<f64>,
+    seed: u64,
+    /// What a one-shot run has still to do; `None` in an agent.
+    run: Option<OneRun>,
+    schedule: Schedule,
+    slots: HashMap<DirId, Slot>,
+    dirs: Vec<DirId>,
+    /// No directory is given before this time: the next try is a moment after one that gave none.
+    not_before: Timestamp,
+    /// The row of learnt rates that is written next.
+    next_row: u64,
+}
+
+impl Agenda {
+    /// An empty one; the same `seed` gives the same order.
+    #[must_use]
+    pub(super) fn new(settings: &Settings, seed: u64) -> Self {
+        let terms = Terms { promise: settings.interval, budget: settings.budget };
+        let whole_rate = match settings.budget {
+            Budget::PerSecond(rate) => Some(rate),
+            Budget::Auto => None,
+        };
+        let run = settings.once.then(|| OneRun {
+            next: Timestamp::default(),
+            left: settings.run_budget,
+            pacer: Pacer::new(whole_rate),
+            is_over: false,
+            seen: Vec::new(),
+        });
+        let schedule = Schedule::new(terms, seed);
+        Self {
+            terms,
+            whole_rate,
+            seed,
+            run,
+            schedule,
+            slots: HashMap::new(),
+            dirs: Vec::new(),
+            not_before: Timestamp::default(),
+            next_row: 0,
+        }
+    }
+
+    /// Forgets every directory and takes the clock that the store has.
+    pub(super) fn begin(&mut self, store: &Store, root: RootId, now: Timestamp) -> Result<(), StoreError> {
+        self.clear();
+        if let Some(clock) = store.schedule_clock(root)?.and_then(|bytes| postcard::from_bytes(&bytes).ok()) {
+            self.schedule.restore_clock(&clock);
+        }
+        if let Some(run) = &mut self.run {
+            run.next = self.schedule.begin_run(now);
+            run.is_over = false;
+            run.seen.clear();
+        }
+        Ok(())
+    }
+
+    /// Forgets every directory.
+    pub(super) fn clear(&mut self) {
+        self.schedule = Schedule::new(self.terms, self.seed);
+        self.slots.clear();
+        self.dirs.clear();
+    }
+
+    /// Adds a directory that is due at once.
+    pub(super) fn add(&mut self, dir: DirId, parent: Option<DirId>, now: Timestamp) {
+        if let Some(slot) = self.slots.get(&dir).copied() {
+            return self.schedule.request(slot, now);
+        }
+        let parent = parent.and_then(|parent| self.slots.get(&parent).copied());
+        let slot = self.schedule.insert(parent, now);
+        self.enter(dir, slot);
+        if let Some(run) = &mut self.run {
+            run.is_over = false;
+        }
+    }
+
+    /// Adds a directory with what was learnt of it in an earlier run; bytes of another version count as nothing learnt.
+    pub(super) fn restore(
+        &mut self,
+        dir: DirId,
+        parent: Option<DirId>,
+        learnt: Option<&[u8]>,
+        now: Timestamp,
+    ) {
+        let Some(saved) = learnt.and_then(|bytes| postcard::from_bytes(bytes).ok()) else {
+            return self.add(dir, parent, now);
+        };
+        let parent = parent.and_then(|parent| self.slots.get(&parent).copied());
+        let slot = self.schedule.restore(parent, &saved, now);
+        self.enter(dir, slot);
+    }
+
+    fn enter(&mut self, dir: DirId, slot: Slot) {
+        let index = index(slot);
+        if self.dirs.len() <= index {
+            self.dirs.resize(index + 1, dir);
+        }
+        if let Some(entry) = self.dirs.get_mut(index) {
+            *entry = dir;
+        }
+        self.slots.insert(dir, slot);
+    }
+
+    /// Takes a directory off.
+    pub(super) fn remove(&mut self, dir: DirId) {
+        if let Some(slot) = self.slots.remove(&dir) {
+            self.schedule.remove(slot);
+        }
+    }
+
+    /// Asks for a look at a directory at `at`, unless one comes earlier anyway.
+    pub(super) fn request(&mut self, dir: DirId, at: Timestamp) {
+        if let Some(slot) = self.slots.get(&dir) {
+            self.schedule.request(*slot, at);
+        }
+        if let Some(run) = &mut self.run {
+            run.is_over = false;
+        }
+    }
+
+    /// Takes the directory to look at now. It is not taken again before the look is reported.
+    pub(super) fn take_due(&mut self, now: Timestamp) -> Option<DirId> {
+        let slot = match &mut self.run {
+            None => self.schedule.take_due(now),
+            Some(run) => run.take(&mut self.schedule, now),
+        };
+        if slot.is_none() {
+            self.not_before = now.plus(MOMENT);
+        }
+        slot.and_then(|slot| self.dirs.get(index(slot)).copied())
+    }
+
+    /// When a directory may be due.
+    #[must_use]
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        match &self.run {
+            None => self.schedule.next_due().map(|due| due.max(self.not_before)),
+            Some(run) => (!run.is_over).then(|| run.pacer.next()),
+        }
+    }
+
+    /// Notes what the look showed that began at `began`.
+    pub(super) fn looked(&mut self, dir: DirId, began: Timestamp, sighting: &Sighting) {
+        let Some(slot) = self.slots.get(&dir).copied() else { return };
+        match &mut self.run {
+            None => self.schedule.looked(slot, began, sighting),
+            Some(run) => {
+                let beyond_the_look = u64::from(sighting.rpcs).saturating_sub(1);
+                run.left = run.left.map(|left| left.saturating_sub(beyond_the_look));
+                run.seen.push((slot, began, Some(*sighting)));
+            }
+        }
+    }
+
+    /// Notes that the look failed, or that nothing was learnt by it.
+    pub(super) fn failed(&mut self, dir: DirId, began: Timestamp) {
+        let Some(slot) = self.slots.get(&dir).copied() else { return };
+        match &mut self.run {
+            None => self.schedule.failed(slot, began),
+            Some(run) => run.seen.push((slot, began, None)),
+        }
+    }
+
+    /// Gives up a look that is under way, and asks for another one now.
+    pub(super) fn again(&mut self, dir: DirId, now: Timestamp) {
+        if let Some(slot) = self.slots.get(&dir).copied() {
+            self.schedule.failed(slot, now);
+            self.request(dir, now);
+        }
+    }
+
+    /// Spends this share of the budget from now on, but no less than the interval needs: a promise is kept also to a
+    /// slow server, with fewer calls under way.
+    pub(super) fn brake(&mut self, share: f64) {
+        let rate = match self.terms.budget {
+            Budget::Auto => 2.0 * self.needed_rate(),
+            Budget::PerSecond(rate) => rate,
+        };
+        self.schedule.brake(share.max(RESERVE * self.needed_rate() / rate).min(1.0));
+    }
+
+    /// Looks a second that the interval needs.
+    #[must_use]
+    pub(super) fn needed_rate(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a count of directories")]
+        let directories = self.len() as f64;
+        directories / self.terms.promise.as_secs_f64().max(0.001)
+    }
+
+    /// The longest time that a directory goes unchecked.
+    #[must_use]
+    pub(super) fn kept_bound(&self) -> Duration {
+        self.schedule.kept_bound()
+    }
+
+    /// How many directories there are.
+    #[must_use]
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Takes its part of a budget that is set for all roots together: as many of `all` directories as it has.
+    pub(super) fn share_budget(&mut self, all: usize) {
+        if let Some(rate) = self.whole_rate {
+            #[expect(clippy::cast_precision_loss, reason = "counts of directories")]
+            let part = self.len().max(1) as f64 / all.max(1) as f64;
+            self.terms.budget = Budget::PerSecond(rate * part);
+            self.schedule.set_budget(self.terms.budget);
+        }
+    }
+
+    /// Writes the next part of what was learnt; tells whether that was the last part.
+    pub(super) fn save_some(&mut self, store: &Store, root: RootId) -> Result<bool, StoreError> {
+        let last = self.slots.keys().map(|dir| dir.0 / LEARNT_A_ROW).max().unwrap_or(0);
+        for row in self.next_row..=last.min(self.next_row + ROWS_AT_ONCE - 1) {
+            let ids = (row * LEARNT_A_ROW..(row + 1) * LEARNT_A_ROW).map(DirId);
+            let saved = |dir: DirId| {
+                let saved = self.schedule.save(*self.slots.get(&dir)?);
+                postcard::to_stdvec(&saved).ok().map(|bytes| (dir, bytes))
+            };
+            let learnt: Vec<_> = ids.filter_map(saved).collect();
+            store.put_learnt(root, row, &learnt)?;
+        }
+        self.next_row += ROWS_AT_ONCE;
+        if self.next_row <= last {
+            return Ok(false);
+        }
+        self.next_row = 0;
+        if let Ok(clock) = postcard::to_stdvec(&self.schedule.save_clock()) {
+            store.put_schedule_clock(root, &clock)?;
+        }
+        Ok(true)
+    }
+
+    /// Writes all that was learnt.
+    pub(super) fn save(&mut self, store: &Store, root: RootId) -> Result<(), StoreError> {
+        for (slot, began, sighting) in self.run.iter_mut().flat_map(|run| run.seen.drain(..)) {
+            match sighting {
+                Some(sighting) => self.schedule.looked(slot, began, &sighting),
+                None => self.schedule.failed(slot, began),
+            }
+        }
+        self.next_row = 0;
+        while !self.save_some(store, root)? {}
+        Ok(())
+    }
+}
+
+impl OneRun {
+    fn take(&mut self, schedule: &mut Schedule, now: Timestamp) -> Option<Slot> {
+        if self.pacer.next() > now {
+            return None;
+        }
+        let slot = match &mut self.left {
+            // Everything is due before the end of time.
+            None => schedule.take_owed(now, NEVER),
+            Some(left) => schedule.take_owed(now, self.next).or_else(|| {
+                let slot = (*left > 0).then(|| schedule.take_worth(now)).flatten();
+                *left = left.saturating_sub(u64::from(slot.is_some()));
+                slot
+            }),
+        };
+        self.is_over = slot.is_none();
+        if slot.is_some() {
+            self.pacer.pay(now);
+        }
+        slot
+    }
+}
+
+fn index(slot: Slot) -> usize {
+    usize::try_from(slot.0).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,141 @@
+//! Servers that hang, forget, refuse or have another clock.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread::sleep;
+
+use super::scene::{Scene, files, put_job};
+use super::{END, FAULT, INTERVAL, ON_DISK, RECONNECT, SOON};
+use crate::rig::{MEASURED, server};
+use crate::trial::{BOTH, Case, Trial};
+
+pub(super) fn trials() -> Vec<Trial> {
+    let each = |what, cases, body| Trial::each("faults", what, cases, body);
+    [
+        each("server_hangs", &BOTH, server_hangs),
+        each("packets_are_lost", &BOTH, packets_are_lost),
+        each("server_forgets_its_clients", &ON_DISK, server_forgets_its_clients),
+        each("export_is_withdrawn", &ON_DISK, export_is_withdrawn),
+        each("soft_mount_gives_errors", &BOTH, soft_mount_gives_errors),
+        each("ends_while_the_server_hangs", &BOTH, ends_while_the_server_hangs),
+        each("one_shot_meets_a_hung_server", &BOTH, one_shot_meets_a_hung_server),
+        each("clocks_disagree", &BOTH, clocks_disagree),
+    ]
+    .concat()
+}
+
+/// Every worker of one root hangs; another root and the questions do not.
+fn server_hangs(case: Case) {
+    let local = PathBuf::from(format!("/tmp/local-{case}"));
+    fs::create_dir(&local).unwrap();
+    let mut scene =
+        Scene::prepare(case, "", &["a", "b", "c"]).with_args(["--workers", "2"]).with_args([&local]).go();
+    scene.during(|scene| {
+        server::stop();
+        put_job(&local, "meanwhile").unwrap();
+        scene.wait_for_file(&local, "meanwhile.tgz", INTERVAL);
+        // Until it is said that the root does not answer, though another does.
+        scene.wait_for_log("does not answer", SOON);
+        assert!(scene.root_state().is_some(), "the status tells");
+        server::start();
+        server::end_grace();
+    });
+    scene.recovers_within(RECONNECT);
+    scene.is_whole();
+    assert_eq!(scene.root_state(), None);
+}
+
+fn packets_are_lost(case: Case) {
+    let mut scene = Scene::start(case, "", &["a", "b"]);
+    scene.during(|_| {
+        server::lose_percent(100);
+        sleep(FAULT);
+        server::lose_percent(0);
+    });
+    scene.recovers_within(RECONNECT);
+    scene.is_whole();
+}
+
+/// What was open is lost, and claimed again; until all had time to, `NFSv4` opens wait.
+fn server_forgets_its_clients(case: Case) {
+    let mut scene = Scene::start(case, "", &["a", "b"]);
+    scene.during(|_| {
+        server::stop();
+        server::start();
+        sleep(FAULT);
+    });
+    scene.recovers_within(RECONNECT);
+    scene.is_whole();
+}
+
+fn export_is_withdrawn(case: Case) {
+    let mut scene = Scene::start(case, "", &["a", "b"]);
+    let fs = scene.mount.fs();
+    scene.during(|scene| {
+        server::withdraw(fs);
+        scene.wait_for_log("Cannot watch the root", SOON);
+        sleep(FAULT);
+        server::export(fs, "");
+    });
+    scene.recovers_within(INTERVAL);
+    scene.is_whole();
+    let said = scene.log().matches("Cannot watch the root").count();
+    assert_eq!(said, 1, "an outage is said once\n{}", scene.log());
+}
+
+fn soft_mount_gives_errors(case: Case) {
+    let mut scene = Scene::start(case, "soft,timeo=5,retrans=1", &["a", "b"]);
+    scene.during(|scene| {
+        server::stop();
+        sleep(2 * FAULT);
+        scene.wait_for_log("Could not read|Cannot watch", SOON);
+        server::start();
+        server::end_grace();
+    });
+    scene.recovers_within(RECONNECT);
+    scene.is_whole();
+}
+
+fn ends_while_the_server_hangs(case: Case) {
+    let mut scene = Scene::start(case, "", &["a", "b"]);
+    scene.recovers_within(SOON);
+    server::stop();
+    sleep(FAULT);
+    let ended = scene.agent.take().unwrap().terminate(END).expect_code(0);
+    println!("{MEASURED}ended {:.1} s after SIGTERM with the server away", ended.took.as_secs_f64());
+    server::start();
+    server::end_grace();
+    scene.start_agent();
+    scene.recovers_within(RECONNECT);
+    scene.is_whole();
+}
+
+/// It waits; the next one that cron starts gives way at once.
+fn one_shot_meets_a_hung_server(case: Case) {
+    let mut scene = Scene::prepare(case, "", &["a", "b"]);
+    put_job(&scene.mount.server_path().join("a"), "first").unwrap();
+    scene.arguments.extend(["--once", "--patience", "5s"].map(str::to_owned));
+    scene.program().run(SOON).expect_code(0);
+    put_job(&scene.mount.server_path().join("a"), "second").unwrap();
+    server::stop();
+    let first = scene.program().start();
+    sleep(FAULT);
+    scene.program().run(END).expect_code(75);
+    let ended = first.wait(SOON).expect_code(74);
+    assert!(ended.stderr.contains("does not answer"), "{}", ended.stderr);
+    server::start();
+    server::end_grace();
+    scene.program().run(SOON).expect_code(0);
+    assert_eq!(scene.events(), files(scene.mount.server_path()).into_iter().map(|file| (file, 1)).collect());
+}
+
+/// The agent's clock goes an hour back, then two hours on; the server's does not.
+fn clocks_disagree(case: Case) {
+    let mut scene = Scene::prepare(case, "", &["a", "b"]).with_clock("-1h").go();
+    scene.recovers_within(SOON);
+    for clock in ["+1h", "-1h", "+0"] {
+        scene.restart_with_clock(clock);
+        scene.recovers_within(SOON);
+    }
+    scene.is_whole();
+}
