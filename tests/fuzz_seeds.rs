@@ -22,6 +22,7 @@ fn inputs(target: &str) -> Vec<PathBuf> {
 }
 
 #[track_caller]
+#[expect(clippy::print_stdout, reason = "seen only if the check fails")]
 fn replay(target: &str, check: fn(&[u8])) {
     let files = inputs(target);
     assert!(files.len() >= 5, "{target} has {} inputs", files.len());

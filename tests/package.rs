@@ -155,5 +155,5 @@ fn holds_what_it_should() {
 fn units() -> Vec<String> {
     let entries = fs::read_dir(Path::new(TOP).join("cron")).expect("the cron folder");
     let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.ends_with(".service") || name.ends_with(".timer")).collect()
+    names.filter(|name| [".service", ".timer"].iter().any(|kind| name.ends_with(kind))).collect()
 }

@@ -3,6 +3,8 @@
 //! The same that `cargo deny check licenses bans sources` finds, without a tool to install: from `cargo metadata` and the
 //! lists of that one file. Known vulnerabilities are not looked for: their database is on the network.
 
+#![allow(clippy::indexing_slicing, reason = "a test that panics has failed")]
+
 use std::path::Path;
 use std::process::Command;
 

@@ -12,7 +12,7 @@ pub(crate) fn check(data: &[u8]) {
     let secret = super::secret_for(data);
     let at = data.iter().position(|byte| *byte == 0).unwrap_or(0);
     let (before, after) = data.split_at(at);
-    let key: &[u8] = if data.len() % 2 == 0 { b"BOINC_AUTHENTICATOR=" } else { b"my_password =" };
+    let key: &[u8] = if data.len().is_multiple_of(2) { b"BOINC_AUTHENTICATOR=" } else { b"my_password =" };
     let text = [before, key, secret.as_bytes(), b"\n", after].concat();
     let file = super::gzip_stored(&tar_of(&text));
     let reading =
@@ -30,7 +30,13 @@ fn check_fields(text: &str) {
     assert!(fields.fields().count() <= MAX_FIELDS);
     let lines: usize = text.split(['\n', '\r']).filter(|line| !line.trim().is_empty()).count();
     assert!(fields.fields().count() + fields.odd_lines() as usize <= lines);
-    let written: String = fields.fields().map(|(key, value)| format!("{key}={value}\n")).collect();
+    let mut written = String::new();
+    for (key, value) in fields.fields() {
+        written.push_str(key);
+        written.push('=');
+        written.push_str(&value.to_string());
+        written.push('\n');
+    }
     let again = parse_jobdata(&written);
     assert!(again.fields().eq(fields.fields()), "written out and read again, the fields differ");
     let figures = JobFigures::of(&fields);
