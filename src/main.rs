@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use nfs_scout::advise::{self, Wish};
+use nfs_scout::advise::{self, Area, Wish};
 use nfs_scout::agent::{self, Ended, Errand, ErrandError, Outcome, PlanError, Question};
 use nfs_scout::cli::{self, Inquiry, Order, PlanOrder, Surroundings};
 use nfs_scout::clock;
@@ -42,6 +42,7 @@ fn obey(order: Order) -> Exit {
             run(&config)
         }
         Order::Plan(order) => plan(&order),
+        Order::Doctor { config, json } => doctor(&config, json),
         Order::Ask(inquiry) => answer(&inquiry),
         Order::Attend { errand, state } => attend(errand, &state),
         Order::Print(text) => print(&text),
@@ -120,6 +121,22 @@ fn plan(order: &PlanOrder) -> Exit {
         print(&(serde_json::to_string(&plan).unwrap_or_default() + "\n"))
     } else {
         print(&advise::render(&plan))
+    }
+}
+
+/// Examines mount, brokers and state.
+fn doctor(config: &Config, json: bool) -> Exit {
+    let diagnosis = agent::doctor(config);
+    let text = if json {
+        serde_json::to_string(&diagnosis).unwrap_or_default() + "\n"
+    } else {
+        advise::render_diagnosis(&diagnosis)
+    };
+    match (print(&text), diagnosis.faulty()) {
+        (Exit::Done, None) => Exit::Done,
+        (Exit::Done, Some(Area::Mount)) => Exit::MountUnreadable,
+        (Exit::Done, Some(Area::Broker)) => Exit::SinkUnreachable,
+        (_, _) => Exit::Internal,
     }
 }
 

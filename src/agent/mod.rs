@@ -10,6 +10,7 @@
 mod agenda;
 mod control;
 mod diff;
+mod doctor;
 mod engine;
 mod explain;
 mod file;
@@ -28,9 +29,11 @@ mod settings;
 mod table;
 mod upkeep;
 mod verdict;
+mod walk;
 mod watched;
 
 pub use control::{Question, answer, ask};
+pub use doctor::doctor;
 pub use plan::{PlanError, plan};
 pub use run::{AgentError, Ended, run};
 pub use service::ServiceError;

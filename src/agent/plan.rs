@@ -8,14 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::unbounded;
 use serde::{Deserialize, Serialize};
 
 use super::control::{Question, answer, ask};
+use super::walk::{self, Limits};
 use crate::advise::{self, Plan, Survey, Traffic, Wish};
 use crate::clock::{Clock, Now, Stopwatch};
-use crate::model::{RelPath, Stamp};
-use crate::mount::{EntryKind, FileKind, Listing, MountError, Refresh, Tree, TreeOptions, Workers};
+use crate::model::RelPath;
+use crate::mount::{MountError, Refresh, Tree, TreeOptions};
 use crate::rules::FileRules;
 use crate::schedule::{Budget, Schedule, Sighting, Slot, Terms};
 use crate::store::{DirId, Lock, RootId, Store, StoreError};
@@ -23,14 +23,8 @@ use crate::store::{DirId, Lock, RootId, Store, StoreError};
 /// Looks whose median is taken for the time of one RPC.
 const LOOKS: usize = 15;
 
-/// Threads that walk a tree of which nothing is known.
-const WALKERS: usize = 16;
-
 /// Directories held open while walking.
 const HELD: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
-
-/// Names without a type in one directory that are asked for it; where there are more, they count as files.
-const ASKED_FOR_TYPE: usize = 100;
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +80,7 @@ pub fn plan(path: &Path, state: &Path, wish: &Wish) -> Result<Plan, PlanError> {
     Ok(advise::plan(survey, &traffic, wish))
 }
 
-fn round_trip(tree: &Tree) -> Result<Duration, MountError> {
+pub(super) fn round_trip(tree: &Tree) -> Result<Duration, MountError> {
     let (root, path) = (tree.directory(0, &RelPath::root())?, RelPath::root());
     let mut times = Vec::with_capacity(LOOKS);
     for _ in 0..LOOKS {
@@ -154,71 +148,21 @@ fn empty_schedule() -> Schedule {
     Schedule::new(Terms { promise: Duration::from_secs(30), budget: Budget::Auto }, 0)
 }
 
-/// A directory to list.
-struct Visit {
-    id: u64,
-    path: RelPath,
-}
-
 /// Walks a tree of which nothing is known: counts its files, and takes each directory's last change for its rate.
 fn walk(tree: &Arc<Tree>) -> Result<(u64, Traffic), PlanError> {
-    let (done, visits) = unbounded();
-    let walker = Arc::clone(tree);
-    let pool = Workers::start(WALKERS, &done, move |visit: Visit| {
-        let seen = see(&walker, &visit);
-        walker.drop_directory(visit.id);
-        (visit, seen)
-    })?;
     let (now, rules) = (Clock::start(None).now(), FileRules::default());
-    let (mut schedule, mut rates, mut files, mut next) = (empty_schedule(), Vec::new(), 0, 1);
-    let mut under_way = 0;
-    let mut visit = |path: RelPath, under_way: &mut u32| {
-        *under_way += 1;
-        next += 1;
-        let _ = pool.submit(Visit { id: next, path });
-    };
-    visit(RelPath::root(), &mut under_way);
-    while under_way > 0 {
-        let Ok((Visit { path, .. }, seen)) = visits.recv() else { break };
-        under_way -= 1;
-        let (stamp, listing) = match seen {
-            Ok(seen) => seen,
-            Err(error) if path.is_root() => return Err(error.into()),
+    let (mut schedule, mut rates, mut files) = (empty_schedule(), Vec::new(), 0);
+    let walked = walk::walk(tree, &rules, &Limits::default(), |visited| {
+        let Ok(seen) = &visited.seen else {
             // What cannot be read now is counted with what can.
-            Err(_) => continue,
+            return;
         };
-        for entry in &listing.entries {
-            match entry.kind {
-                EntryKind::Directory if rules.enters(&path, &entry.name) => {
-                    visit(path.join(&entry.name), &mut under_way);
-                }
-                EntryKind::Directory | EntryKind::Other => {}
-                EntryKind::File | EntryKind::Unknown => files += 1,
-            }
-        }
+        files += seen.files;
         let slot = schedule.insert(None, now.steady);
-        let changed_ago = Some(now.wall.since(stamp.mtime));
+        let changed_ago = Some(now.wall.since(seen.stamp.mtime));
         schedule.looked(slot, now.steady, &Sighting { arrivals: 0, changed: true, changed_ago, rpcs: 1 });
         rates.push(schedule.outlook(slot).rate);
-    }
+    })?;
+    walked.root?;
     Ok((files, Traffic::new(rates.into_iter())))
-}
-
-fn see(tree: &Tree, visit: &Visit) -> Result<(Stamp, Listing), MountError> {
-    let held = tree.directory(visit.id, &visit.path)?;
-    let stamp = tree.refresh(&held, &visit.path)?;
-    let mut listing = tree.names(&held, &visit.path, false)?;
-    let untold = listing.entries.iter().filter(|entry| entry.kind == EntryKind::Unknown).count();
-    if untold <= ASKED_FOR_TYPE {
-        for entry in listing.entries.iter_mut().filter(|entry| entry.kind == EntryKind::Unknown) {
-            // A name that is gone by now counts as no file.
-            let kind = tree.stat(&held, &entry.name, &visit.path).map(|stat| stat.kind);
-            entry.kind = match kind {
-                Ok(FileKind::Directory) => EntryKind::Directory,
-                Ok(FileKind::File) => EntryKind::File,
-                Ok(FileKind::Other) | Err(_) => EntryKind::Other,
-            };
-        }
-    }
-    Ok((stamp, listing))
 }

@@ -28,6 +28,9 @@ pub(super) enum Command {
     /// Show what each interval costs in RPCs and gives in latency, on this very mount
     #[command(after_help = help::PLAN)]
     Plan(PlanArgs),
+    /// Examine mount, brokers and state: each check with its evidence and remedy; changes nothing
+    #[command(after_help = help::DOCTOR)]
+    Doctor(DoctorArgs),
     /// Show the statistics that the agent keeps itself
     #[command(after_help = help::STATS)]
     Stats(InquiryArgs),
@@ -155,6 +158,38 @@ pub(super) struct PlanArgs {
     /// Draw latency against cost into this SVG file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) svg: Option<PathBuf>,
+
+    /// How it is asked
+    #[command(flatten)]
+    pub(super) inquiry: InquiryArgs,
+}
+
+/// What is examined. What is not given here is taken from where `run` takes it.
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// The directory that is or will be watched
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub(super) path: PathBuf,
+
+    /// The Redis that keeps the statistics
+    #[arg(long, value_name = "URL", value_parser = help::unchecked_url())]
+    pub(super) redis: Option<UncheckedUrl>,
+
+    /// Certificates (PEM) to trust for rediss:// besides the system's
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) redis_ca: Option<PathBuf>,
+
+    /// The RabbitMQ that gets the messages
+    #[arg(long, value_name = "URL", value_parser = help::unchecked_url())]
+    pub(super) amqp: Option<UncheckedUrl>,
+
+    /// Its queue [default: t4tc_monitor]
+    #[arg(long, value_name = "QUEUE")]
+    pub(super) amqp_queue: Option<String>,
+
+    /// Certificates (PEM) to trust for amqps:// besides the system's
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) amqp_ca: Option<PathBuf>,
 
     /// How it is asked
     #[command(flatten)]

@@ -33,6 +33,17 @@ pub(super) fn config(
     Ok((config, warnings))
 }
 
+/// The configuration that `doctor` examines: one that would watch itself is a finding, not a mistake.
+pub(super) fn config_of_doctor(
+    args: &RunArgs,
+    origins: &Origins,
+    around: &Surroundings,
+) -> Result<Config, UsageError> {
+    let builder = Builder { args, origins, around };
+    builder.refuse_what_has_no_effect()?;
+    builder.config()
+}
+
 /// The state directory: the given one, systemd's, or the user's.
 pub(super) fn state_directory(given: Option<&Path>, around: &Surroundings) -> Result<PathBuf, UsageError> {
     match given {

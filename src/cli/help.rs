@@ -24,6 +24,7 @@ EXAMPLES
   nfs-scout run --once /mnt/data                the same for what is new since the last run, from cron
   nfs-scout run /mnt/data --redis redis://localhost --amqp amqp://localhost
   nfs-scout plan /mnt/data --latency 5s         which interval for 5 s, and what it costs
+  nfs-scout doctor /mnt/data                    what is wrong with mount, brokers and state, and what to do
   nfs-scout stats                               what was counted
   nfs-scout run --help                          every option
 
@@ -81,6 +82,22 @@ EXAMPLES
 The time of one RPC is measured. RPC/S counts looking, listing and reading new files. OF TOUCH JOB is the part of what
 `find -type f -exec touch` would cost once an interval. MEAN, P99 and WORST are times from a file's arrival until it
 is handed over.";
+
+pub(super) const DOCTOR: &str = "\
+EXAMPLES
+  nfs-scout doctor /mnt/data
+  nfs-scout doctor /mnt/data --redis redis://localhost --amqp amqp://localhost
+  nfs-scout doctor /mnt/data --json | jq -r '.findings[] | select(.verdict != \"ok\") | .remedy'
+
+Ask as the user who runs the agent. A tree of over 20,000 directories is examined in part. No file, queue, key or index
+is changed.
+
+EXIT CODES
+  0   nothing is worse than a warning
+  74  the mount has a fault
+  69  the mount has none, but a broker has
+  1   the fault is in the state directory
+  2   usage";
 
 pub(super) const STATS: &str = "\
 EXAMPLES

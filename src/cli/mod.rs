@@ -24,11 +24,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 use crate::config::{Config, Since, mask_secrets};
 use crate::exit::Exit;
-use args::{Cli, Command, IndexCommand, InquiryArgs, PlanArgs, StateArgs};
+use args::{Cli, Command, DoctorArgs, IndexCommand, InquiryArgs, PlanArgs, RunArgs, StateArgs, UncheckedUrl};
 use layers::Layers;
 
 pub use error::UsageError;
@@ -74,6 +74,13 @@ pub enum Order {
     },
     /// Tell what intervals cost and give.
     Plan(PlanOrder),
+    /// Examine what a run with this configuration would meet.
+    Doctor {
+        /// The configuration, with one root.
+        config: Box<Config>,
+        /// Whether the diagnosis is JSON instead of text.
+        json: bool,
+    },
     /// Answer from the stored state.
     Ask(Inquiry),
     /// Change or check the stored state, which no agent may hold meanwhile.
@@ -188,6 +195,7 @@ pub fn read(around: &Surroundings) -> Result<Order, Stop> {
     match typed.command {
         Command::Run(args) => read_run(around, args.config),
         Command::Plan(args) => read_plan(around, args),
+        Command::Doctor(args) => read_doctor(around, args),
         Command::Stats(args) => ask(around, Question::Stats, args),
         Command::Status(args) => ask(around, Question::Status, args),
         Command::Explain { path, inquiry } => {
@@ -207,13 +215,7 @@ impl Cli {
 
 /// Parses a second time, with what file and environment say as defaults.
 fn read_run(around: &Surroundings, config: Option<PathBuf>) -> Result<Order, Stop> {
-    let layers = Layers::read(&run_command(), around, config)?;
-    let command = Cli::command().mut_subcommand("run", |run| layers.apply(run));
-    let matches = command.try_get_matches_from(&around.args)?;
-    let Command::Run(args) = Cli::from_arg_matches(&matches)?.command else {
-        unreachable!("the same arguments named the same subcommand before")
-    };
-    let matches = matches.subcommand_matches("run").cloned().unwrap_or_default();
+    let (args, matches, layers) = read_layers(around, config)?;
     let origins = layers.origins(&matches);
     let (config, mut warnings) = build::config(&args, &origins, around)?;
     if args.print_config {
@@ -221,6 +223,46 @@ fn read_run(around: &Surroundings, config: Option<PathBuf>) -> Result<Order, Sto
     }
     warnings.extend(layers.warnings);
     Ok(Order::Run { config: Box::new(config), warnings })
+}
+
+fn read_layers(
+    around: &Surroundings,
+    config: Option<PathBuf>,
+) -> Result<(Box<RunArgs>, ArgMatches, Layers), Stop> {
+    let layers = Layers::read(&run_command(), around, config)?;
+    let command = Cli::command().mut_subcommand("run", |run| layers.apply(run));
+    let matches = command.try_get_matches_from(&around.args)?;
+    let Command::Run(args) = Cli::from_arg_matches(&matches)?.command else {
+        unreachable!("the same arguments named the same subcommand before")
+    };
+    let matches = matches.subcommand_matches("run").cloned().unwrap_or_default();
+    Ok((args, matches, layers))
+}
+
+/// Takes what is asked for as flags of `run`, so that file and environment say the rest.
+fn read_doctor(around: &Surroundings, args: DoctorArgs) -> Result<Order, Stop> {
+    let text = |url: UncheckedUrl| OsString::from(url.0);
+    let given = [
+        ("--redis", args.redis.map(text)),
+        ("--redis-ca", args.redis_ca.map(OsString::from)),
+        ("--amqp", args.amqp.map(text)),
+        ("--amqp-queue", args.amqp_queue.map(OsString::from)),
+        ("--amqp-ca", args.amqp_ca.map(OsString::from)),
+        ("--state", args.inquiry.at.state.map(OsString::from)),
+        ("--config", args.inquiry.at.config.map(OsString::from)),
+    ];
+    let json = args.inquiry.json;
+    let flags = given.into_iter().filter_map(|(flag, value)| Some([flag.into(), value?])).flatten();
+    let fixed = ["nfs-scout".into(), "run".into()];
+    let path = [OsString::from("--"), args.path.into()];
+    let around =
+        Surroundings { args: fixed.into_iter().chain(flags).chain(path).collect(), ..around.clone() };
+    let Command::Run(run) = Cli::try_parse_from_args(&around)?.command else {
+        unreachable!("the subcommand is `run`")
+    };
+    let (args, matches, layers) = read_layers(&around, run.config)?;
+    let config = build::config_of_doctor(&args, &layers.origins(&matches), &around)?;
+    Ok(Order::Doctor { config: Box::new(config), json })
 }
 
 fn read_index(around: &Surroundings, command: IndexCommand) -> Result<Order, Stop> {

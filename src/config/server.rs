@@ -69,6 +69,17 @@ impl ServerUrl {
         matches!(self.url.scheme(), "rediss" | "amqps")
     }
 
+    /// Whether the server is this machine, by its name: nothing then crosses a network.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self.url.host_str() {
+            None | Some("" | "localhost") => true,
+            Some(host) => {
+                host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|it| it.is_loopback())
+            }
+        }
+    }
+
     /// Whether it carries a password.
     #[must_use]
     pub fn has_password(&self) -> bool {
@@ -178,6 +189,28 @@ mod tests {
         assert!(!format!("{url:?}").contains("hunter2"));
         let again = ServerUrl::parse(shown, protocol).unwrap();
         assert_eq!(again.to_string(), shown, "the masked form is a URL too");
+    }
+
+    #[track_caller]
+    fn check_local(url: &str, expected: bool) {
+        let protocol = if url.starts_with("amqp") { Protocol::Amqp } else { Protocol::Redis };
+        assert_eq!(ServerUrl::parse(url, protocol).unwrap().is_local(), expected, "{url}");
+    }
+
+    #[test]
+    fn knows_this_machine() {
+        for url in [
+            "redis://localhost",
+            "redis://127.0.0.2:1",
+            "redis://[::1]:6379",
+            "unix:///r.sock",
+            "amqp://localhost",
+        ] {
+            check_local(url, true);
+        }
+        for url in ["redis://10.0.0.1", "amqp://localhost.example.org", "redis://[fe80::1]"] {
+            check_local(url, false);
+        }
     }
 
     #[track_caller]

@@ -42,12 +42,12 @@ const BROADCAST_PAUSE: Duration = Duration::from_secs(30);
 const BROADCAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reply codes of AMQP.
-mod code {
-    pub(super) const ACCESS_REFUSED: u16 = 403;
-    pub(super) const NOT_FOUND: u16 = 404;
-    pub(super) const RESOURCE_LOCKED: u16 = 405;
-    pub(super) const PRECONDITION_FAILED: u16 = 406;
-    pub(super) const NOT_ALLOWED: u16 = 530;
+pub(super) mod code {
+    pub(in crate::dispatch) const ACCESS_REFUSED: u16 = 403;
+    pub(in crate::dispatch) const NOT_FOUND: u16 = 404;
+    pub(in crate::dispatch) const RESOURCE_LOCKED: u16 = 405;
+    pub(in crate::dispatch) const PRECONDITION_FAILED: u16 = 406;
+    pub(in crate::dispatch) const NOT_ALLOWED: u16 = 530;
 }
 
 /// The sink.
@@ -105,7 +105,7 @@ impl Queue {
         Ok(Session { connection, channel, broadcast })
     }
 
-    async fn dial(&self) -> Result<Connection, SinkError> {
+    pub(super) async fn dial(&self) -> Result<Connection, SinkError> {
         let uri = self.settings.uri().map_err(|error| SinkError::Refused {
             reason: error.to_string(),
             remedy: "correct the AMQP URL",
@@ -347,14 +347,17 @@ impl Queue {
         Verdict::Wait(SinkError::Busy(reason))
     }
 
-    async fn within<T>(&self, call: impl Future<Output = lapin::Result<T>>) -> Result<T, SinkError> {
+    pub(super) async fn within<T>(
+        &self,
+        call: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<T, SinkError> {
         match timeout(self.settings.timeout, call).await {
             Ok(answer) => answer.map_err(|error| self.explain(&error)),
             Err(_) => Err(self.silent()),
         }
     }
 
-    fn silent(&self) -> SinkError {
+    pub(super) fn silent(&self) -> SinkError {
         let limit = humantime::format_duration(self.settings.timeout);
         SinkError::Unreachable(format!("RabbitMQ did not answer within {limit}"))
     }
@@ -368,7 +371,7 @@ impl Queue {
         ))
     }
 
-    fn explain(&self, error: &lapin::Error) -> SinkError {
+    pub(super) fn explain(&self, error: &lapin::Error) -> SinkError {
         explain(reply_code(error), scrub(&error.to_string(), &self.settings.url))
     }
 }
@@ -432,7 +435,7 @@ fn closed() -> SinkError {
     SinkError::Unreachable("the connection to RabbitMQ was closed".to_owned())
 }
 
-fn reply_code(error: &lapin::Error) -> Option<u16> {
+pub(super) fn reply_code(error: &lapin::Error) -> Option<u16> {
     match error.kind() {
         lapin::ErrorKind::ProtocolError(error) => Some(error.get_id()),
         _ => None,

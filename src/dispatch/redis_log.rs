@@ -62,7 +62,7 @@ async fn settled(connection: &mut MultiplexedConnection) -> Result<String, Redis
 }
 
 /// The value of `name` in what `INFO` gives.
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
 }
 

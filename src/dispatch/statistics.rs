@@ -76,17 +76,21 @@ impl Statistics {
     }
 
     async fn open(&self, agent: &str) -> Result<Session, SinkError> {
-        let client = self.client()?;
-        // Time-outs are set around each call, since a restore may take longer than a batch.
-        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        let mut connection = self.within(self.settings.timeout, connecting).await?;
+        let mut connection = self.dial().await?;
         let cursor_key = format!("{}CURSOR/{agent}", self.settings.prefix);
         let mut probe = self.scripts.probe.prepare_invoke();
         probe.key(&cursor_key);
         let probing = probe.invoke_async::<Option<Seq>>(&mut connection);
         let cursor = self.within(self.settings.timeout, probing).await.map_err(probe_refused)?;
         Ok(Session { connection, cursor_key, cursor, rate_due: Instant::now(), stale: true })
+    }
+
+    pub(super) async fn dial(&self) -> Result<MultiplexedConnection, SinkError> {
+        let client = self.client()?;
+        // Time-outs are set around each call, since a restore may take longer than a batch.
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        self.within(self.settings.timeout, connecting).await
     }
 
     fn client(&self) -> Result<Client, SinkError> {
@@ -187,7 +191,7 @@ impl Statistics {
         Ok(())
     }
 
-    async fn within<T>(
+    pub(super) async fn within<T>(
         &self,
         patience: Duration,
         call: impl Future<Output = Result<T, RedisError>>,

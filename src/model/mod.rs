@@ -3,12 +3,14 @@
 //! Plain values and pure functions. Nothing here reads a clock, a file or a socket, and nothing here imports
 //! another part of the crate: this is the bottom of the dependency order.
 
+mod broker;
 mod figures;
 mod handover;
 mod identity;
 mod jobdata;
 mod time;
 
+pub use broker::{QueueLook, RedisLook, RedisRole};
 pub use figures::{
     Board, Change, Counter, JobFigures, MAX_EVENTS_PER_JOB, MAX_NAME_BYTES, TOTAL, Totals, changes_of,
 };

@@ -44,6 +44,14 @@ impl Identity {
         self.fs_type.starts_with("nfs")
     }
 
+    /// The options of this mount, as the kernel shows them: those of the mount point, then those of the file system.
+    ///
+    /// What is left at its default is not among them, except what client and server have agreed on (`vers`, `rsize`).
+    #[must_use]
+    pub fn options(&self) -> Vec<String> {
+        fs::read("/proc/self/mountinfo").map(|table| options(&table, self.mount_id)).unwrap_or_default()
+    }
+
     /// What stays the same when the same file system is mounted again, as one line of text.
     ///
     /// Of a local file system the source is left out: device names change from boot to boot.
@@ -73,6 +81,21 @@ fn find_mount(table: &[u8], mount_id: u64) -> Option<Identity> {
     Some(Identity { mount_id, fs_type, source, mount_point, root_fileid: 0 })
 }
 
+fn options(table: &[u8], mount_id: u64) -> Vec<String> {
+    let id = mount_id.to_string();
+    let mut lines = table.split(|byte| *byte == b'\n').map(|line| line.split(|byte| *byte == b' '));
+    let Some(words) = lines.find(|words| words.clone().next() == Some(id.as_bytes())) else {
+        return Vec::new();
+    };
+    let of_mount_point = words.clone().nth(5).unwrap_or_default();
+    let of_file_system = words.skip_while(|word| *word != b"-").nth(3).unwrap_or_default();
+    [of_mount_point, of_file_system]
+        .iter()
+        .flat_map(|list| list.split(|byte| *byte == b','))
+        .map(text)
+        .collect()
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -95,6 +118,8 @@ mod tests {
         assert_eq!(found(36), Some(["nfs4", "server:/export", "/mnt/a\\040b"].map(str::to_owned)));
         assert_eq!(found(22), Some(["proc", "proc", "/proc"].map(str::to_owned)));
         assert_eq!(found(3), None);
+        assert_eq!(options(TABLE, 36), ["rw", "relatime", "rw", "vers=4.2"]);
+        assert!(options(TABLE, 3).is_empty());
     }
 
     #[test]

@@ -23,6 +23,12 @@ pub fn directories_to_hold() -> usize {
     usize::try_from(room.min(MOST)).unwrap_or(1)
 }
 
+/// The most files that this process may have open at a time, once it has raised its soft limit; `None` without a limit.
+#[must_use]
+pub fn most_open_files() -> Option<u64> {
+    getrlimit(Resource::Nofile).maximum
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

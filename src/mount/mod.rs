@@ -17,7 +17,7 @@ mod workers;
 
 pub use error::{Action, MountError};
 pub use identity::Identity;
-pub use limits::directories_to_hold;
+pub use limits::{directories_to_hold, most_open_files};
 pub use names::{Coverage, Entry, EntryKind, Listing};
 pub use rpc::{Operation, RpcCounts};
 pub use survey::{Surveyed, survey};

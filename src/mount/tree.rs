@@ -163,6 +163,14 @@ impl Tree {
         }
     }
 
+    /// When a directory was last read, by the server's clock: fresh, and only as true as the server keeps it.
+    pub fn accessed(&self, directory: &OwnedFd, path: &RelPath) -> Result<Timestamp, MountError> {
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
+        statx(directory, "", flags, StatxFlags::ATIME)
+            .map(|found| timestamp(&found.stx_atime))
+            .map_err(|errno| MountError::new(Action::Refresh, path, errno))
+    }
+
     /// The names of a directory, through getdents.
     pub fn names(
         &self,
@@ -259,13 +267,16 @@ fn kind_of(found: &Statx) -> FileKind {
 }
 
 fn stamp_of(found: &Statx) -> Stamp {
-    let time = |time: &StatxTimestamp| Timestamp { seconds: time.tv_sec, nanoseconds: time.tv_nsec };
     Stamp {
         size: found.stx_size,
-        mtime: time(&found.stx_mtime),
-        ctime: time(&found.stx_ctime),
+        mtime: timestamp(&found.stx_mtime),
+        ctime: timestamp(&found.stx_ctime),
         fileid: found.stx_ino,
     }
+}
+
+fn timestamp(time: &StatxTimestamp) -> Timestamp {
+    Timestamp { seconds: time.tv_sec, nanoseconds: time.tv_nsec }
 }
 
 #[cfg(test)]

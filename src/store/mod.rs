@@ -10,6 +10,7 @@
 mod codec;
 mod directories;
 mod error;
+mod inspect;
 mod journal;
 mod keys;
 mod learnt;
@@ -34,6 +35,7 @@ use mark::Mark;
 
 pub use directories::{DirId, DirRow, RootId, RootRow};
 pub use error::StoreError;
+pub use inspect::{Inspected, StatePlace, inspect, place};
 pub use journal::{Refused, SinkCursor};
 pub use learnt::LEARNT_A_ROW;
 pub use lock::Lock;

@@ -7,7 +7,7 @@
 //!
 //! To add a trial: write a function that takes a [`trial::Case`] and panics when something does not hold, and add it to
 //! the list at the top of its file: `facts` needs no agent, `agent` runs the real binary, `costs`, `options` and
-//! `comparison` count its RPCs, `faults` are what befalls it. The tools are in `rig`.
+//! `comparison` count its RPCs, `doctor` plants faults for the subcommand of that name, `faults` are what befalls it. The tools are in `rig`.
 //!
 //! For a long run: `NFS_RIG_RACES=1000 NFS_RIG_PATIENCE=10 tests/run nfs race`. All limits are so many times longer then.
 //!
@@ -21,6 +21,7 @@ mod adaptive;
 mod agent;
 mod comparison;
 mod costs;
+mod doctor;
 mod facts;
 mod faults;
 mod guest;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         agent::trials(),
         costs::trials(),
         comparison::trials(),
+        doctor::trials(),
         options::trials(),
         race::trials(),
         faults::trials(),

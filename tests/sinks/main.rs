@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 #![allow(clippy::wildcard_imports, clippy::cast_precision_loss, reason = "short tests, small numbers")]
 
+mod look;
 mod queue;
 mod statistics;
 #[path = "../support/mod.rs"]

@@ -3,7 +3,7 @@
 use crate::*;
 
 /// One server for all tests that do not break it; each uses queues of its own.
-fn rabbit() -> &'static RabbitServer {
+pub(crate) fn rabbit() -> &'static RabbitServer {
     static SHARED: OnceLock<RabbitServer> = OnceLock::new();
     SHARED.get_or_init(RabbitServer::start)
 }
@@ -12,7 +12,7 @@ pub(crate) fn queue(name: &str) -> QueueSettings {
     QueueSettings { queue: name.to_owned(), ..QueueSettings::new(rabbit().url()) }
 }
 
-async fn channel(server: &RabbitServer) -> (Connection, Channel) {
+pub(crate) async fn channel(server: &RabbitServer) -> (Connection, Channel) {
     let connection = Connection::connect(&server.url(), ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     (connection, channel)
