@@ -25,6 +25,11 @@ pub enum Event {
         /// Its path.
         root: String,
     },
+    /// Every directory of a root was looked at for the first time: what comes now is news, whatever was there.
+    RootWalked {
+        /// Its path.
+        root: String,
+    },
     /// A root cannot be read, or something else lies there; its directories wait.
     RootLost {
         /// Its path.
@@ -215,6 +220,7 @@ impl Event {
         match self {
             Self::RootFound { .. } => "roots_found",
             Self::RootAccepted { .. } => "roots_accepted",
+            Self::RootWalked { .. } => "roots_walked",
             Self::RootLost { .. } => "roots_lost",
             Self::Bound { .. } => "bound_changed",
             Self::DirectoryUnchanged => "directories_unchanged",
@@ -250,7 +256,10 @@ impl Event {
 
     fn log(&self) {
         match self {
-            Self::RootFound { .. } | Self::RootAccepted { .. } | Self::RootLost { .. } => self.log_root(),
+            Self::RootFound { .. }
+            | Self::RootAccepted { .. }
+            | Self::RootWalked { .. }
+            | Self::RootLost { .. } => self.log_root(),
             Self::Bound { promised, kept } if kept > promised => {
                 warn!(
                     ?promised,
@@ -289,6 +298,7 @@ impl Event {
                 warn!(root, "Took another file system for the right one; take --accept-mount away again.");
             }
             Self::RootFound { root, file_system } => info!(root, file_system, "Watching the root."),
+            Self::RootWalked { root } => info!(root, "Looked at every directory of the root once."),
             Self::RootLost { root, reason } => {
                 error!(root, reason, "Cannot watch the root; nothing is forgotten.");
             }

@@ -41,6 +41,7 @@ fn obey(order: Order) -> Exit {
             }
             run(&config)
         }
+        Order::Watch(config) => watch(&config),
         Order::Plan(order) => plan(&order),
         Order::Doctor { config, json } => doctor(&config, json),
         Order::Ask(inquiry) => answer(&inquiry),
@@ -63,6 +64,15 @@ fn run(config: &Config) -> Exit {
             }
         }
     }
+}
+
+/// Watches, and removes the state in the end.
+fn watch(config: &Config) -> Exit {
+    start_log(&config.log);
+    let exit = run(config);
+    // What cannot be removed is told of in the help: it is a folder of its own.
+    let _ = std::fs::remove_dir_all(&config.state);
+    exit
 }
 
 /// Tells what a one-shot run did, and the exit code that says it to programs.

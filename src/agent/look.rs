@@ -474,6 +474,8 @@ impl Engine {
             }
             if let Some(root) = self.roots.get_mut(number) {
                 root.row.walked = true;
+                let root = String::from_utf8_lossy(&root.row.path).into_owned();
+                self.reporter.emit(&Event::RootWalked { root });
             }
             self.put_root(number, now);
         }

@@ -78,6 +78,7 @@ pub(super) fn sinks(config: &Config) -> dispatch::Sinks {
     let sinks = &config.sinks;
     dispatch::Sinks {
         events: sinks.events.as_ref().map(|target| match target {
+            config::EventsTarget::Inotifywait => dispatch::EventsTarget::Inotifywait,
             config::EventsTarget::Stdout => dispatch::EventsTarget::Stdout,
             config::EventsTarget::File(path) => dispatch::EventsTarget::File(path.clone()),
         }),

@@ -2,6 +2,7 @@
 //!
 //! Only form is checked here; what belongs together, and what a path means, is decided when the configuration is built.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
@@ -25,6 +26,9 @@ pub(super) enum Command {
     /// Watch directories and hand over what is new
     #[command(after_help = help::RUN, after_long_help = help::RUN_LONG)]
     Run(Box<RunArgs>),
+    /// Print each new file as one line, without any state: inotifywait for NFS
+    #[command(after_help = help::WATCH_ONLY)]
+    Watch(WatchArgs),
     /// Show what each interval costs in RPCs and gives in latency, on this very mount
     #[command(after_help = help::PLAN)]
     Plan(PlanArgs),
@@ -162,6 +166,55 @@ pub(super) struct PlanArgs {
     /// How it is asked
     #[command(flatten)]
     pub(super) inquiry: InquiryArgs,
+}
+
+/// What is watched without state.
+#[derive(Debug, Args)]
+pub(super) struct WatchArgs {
+    /// The directories to watch
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath, required = true)]
+    pub(super) paths: Vec<PathBuf>,
+
+    /// How a file is printed: as the JSON of a message, or as `inotifywait -m` would
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "json")]
+    pub(super) format: EventFormat,
+
+    /// The longest time that a directory goes unchecked; at least 100ms [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) interval: Option<OsString>,
+
+    /// How long a file must look the same before it counts as complete [default: 5s]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) settle: Option<OsString>,
+
+    /// How to look past the NFS client's cache: force, open, plain [default: force]
+    #[arg(long, value_name = "HOW")]
+    pub(super) refresh: Option<OsString>,
+
+    /// Print only files that match, like '*.tgz'; repeatable [default: all]
+    #[arg(long, value_name = "GLOB")]
+    pub(super) include: Vec<OsString>,
+
+    /// Leave out files and directories that match; repeatable, added to the junk
+    #[arg(long, value_name = "GLOB")]
+    pub(super) exclude: Vec<OsString>,
+
+    /// Do not leave out junk (.nfs*, .*, *.tmp, *.part, *~, lost+found) by itself
+    #[arg(long)]
+    pub(super) no_default_excludes: bool,
+
+    /// Say nothing but errors and what is printed
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+}
+
+/// How a file is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum EventFormat {
+    /// One JSON object a line, as `run` writes.
+    Json,
+    /// Folder, CLOSE_WRITE,CLOSE and name.
+    Inotifywait,
 }
 
 /// What is examined. What is not given here is taken from where `run` takes it.

@@ -23,6 +23,7 @@ EXAMPLES
   nfs-scout run /mnt/data                       print a JSON line for every new file
   nfs-scout run --once /mnt/data                the same for what is new since the last run, from cron
   nfs-scout run /mnt/data --redis redis://localhost --amqp amqp://localhost
+  nfs-scout watch /mnt/data --format inotifywait     the same from now on, remembering nothing
   nfs-scout plan /mnt/data --latency 5s         which interval for 5 s, and what it costs
   nfs-scout doctor /mnt/data                    what is wrong with mount, brokers and state, and what to do
   nfs-scout stats                               what was counted
@@ -82,6 +83,17 @@ EXAMPLES
 The time of one RPC is measured. RPC/S counts looking, listing and reading new files. OF TOUCH JOB is the part of what
 `find -type f -exec touch` would cost once an interval. MEAN, P99 and WORST are times from a file's arrival until it
 is handed over.";
+
+pub(super) const WATCH_ONLY: &str = "\
+EXAMPLES
+  nfs-scout watch /mnt/data
+  nfs-scout watch /mnt/data --interval 5s --include '*.csv' | while read -r event; do ...; done
+  nfs-scout watch /mnt/data --format inotifywait | while read -r folder event name; do ...; done
+
+What is there at the start is not printed. Each file that comes or changes is, once it looked the same twice, --settle
+apart. Nothing is remembered: what comes while it does not run is never printed; `run` is for that. File and environment
+are not read. While it runs it has a state directory below $TMPDIR or /tmp, which it removes at its end (a killed one
+leaves it).";
 
 pub(super) const DOCTOR: &str = "\
 EXAMPLES

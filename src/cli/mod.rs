@@ -18,7 +18,7 @@ mod layers;
 mod print;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,9 +26,12 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
-use crate::config::{Config, Since, mask_secrets};
+use crate::config::{Config, EventsTarget, Since, mask_secrets};
 use crate::exit::Exit;
-use args::{Cli, Command, DoctorArgs, IndexCommand, InquiryArgs, PlanArgs, RunArgs, StateArgs, UncheckedUrl};
+use args::{
+    Cli, Command, DoctorArgs, EventFormat, IndexCommand, InquiryArgs, PlanArgs, RunArgs, StateArgs,
+    UncheckedUrl, WatchArgs,
+};
 use layers::Layers;
 
 pub use error::UsageError;
@@ -72,6 +75,8 @@ pub enum Order {
         /// What is odd but no error; to be logged once the log is set up.
         warnings: Vec<String>,
     },
+    /// Watch with a state directory that is removed in the end.
+    Watch(Box<Config>),
     /// Tell what intervals cost and give.
     Plan(PlanOrder),
     /// Examine what a run with this configuration would meet.
@@ -194,6 +199,7 @@ pub fn read(around: &Surroundings) -> Result<Order, Stop> {
     let typed = Cli::try_parse_from_args(around)?;
     match typed.command {
         Command::Run(args) => read_run(around, args.config),
+        Command::Watch(args) => read_watch(around, args),
         Command::Plan(args) => read_plan(around, args),
         Command::Doctor(args) => read_doctor(around, args),
         Command::Stats(args) => ask(around, Question::Stats, args),
@@ -239,6 +245,48 @@ fn read_layers(
     Ok((args, matches, layers))
 }
 
+/// A run that neither file nor environment has a say in.
+fn read_watch(around: &Surroundings, args: WatchArgs) -> Result<Order, Stop> {
+    let temporary = around.vars.get(OsStr::new("TMPDIR")).filter(|path| !path.is_empty());
+    let temporary = PathBuf::from(temporary.map_or(OsStr::new("/tmp"), OsString::as_os_str));
+    let state = temporary.join(format!("nfs-scout-watch-{}", std::process::id()));
+    let one = [
+        ("--config", Some("/dev/null".into())),
+        ("--state", Some(state.into())),
+        ("--interval", args.interval),
+        ("--settle", args.settle),
+        ("--refresh", args.refresh),
+    ];
+    let one = one.into_iter().filter_map(|(flag, value)| Some((flag, value?)));
+    let many = args.include.into_iter().map(|glob| ("--include", glob));
+    let many = many.chain(args.exclude.into_iter().map(|glob| ("--exclude", glob)));
+    let valued = one.chain(many).flat_map(|(flag, value)| [flag.into(), value]);
+    let switches =
+        [("--baseline", true), ("--quiet", args.quiet), ("--no-default-excludes", args.no_default_excludes)];
+    let switches = switches.into_iter().filter(|(_, on)| *on).map(|(flag, _)| flag.into());
+    let flags = switches.chain(valued).chain([OsString::from("--")]);
+    let flags = flags.chain(args.paths.into_iter().map(OsString::from));
+    let around = as_run(around, flags, BTreeMap::new());
+    let (mut run, matches, layers) = read_layers(&around, Some("/dev/null".into()))?;
+    // Of an archive nothing more is wanted than of any other file.
+    run.archive.clear();
+    let (mut config, _) = build::config(&run, &layers.origins(&matches), &around)?;
+    if args.format == EventFormat::Inotifywait {
+        config.sinks.events = Some(EventsTarget::Inotifywait);
+    }
+    Ok(Order::Watch(Box::new(config)))
+}
+
+/// The same process, as if it had been called as `run` with these flags.
+fn as_run(
+    around: &Surroundings,
+    flags: impl Iterator<Item = OsString>,
+    vars: BTreeMap<OsString, OsString>,
+) -> Surroundings {
+    let args = ["nfs-scout".into(), "run".into()].into_iter().chain(flags).collect();
+    Surroundings { args, vars, ..around.clone() }
+}
+
 /// Takes what is asked for as flags of `run`, so that file and environment say the rest.
 fn read_doctor(around: &Surroundings, args: DoctorArgs) -> Result<Order, Stop> {
     let text = |url: UncheckedUrl| OsString::from(url.0);
@@ -253,10 +301,8 @@ fn read_doctor(around: &Surroundings, args: DoctorArgs) -> Result<Order, Stop> {
     ];
     let json = args.inquiry.json;
     let flags = given.into_iter().filter_map(|(flag, value)| Some([flag.into(), value?])).flatten();
-    let fixed = ["nfs-scout".into(), "run".into()];
     let path = [OsString::from("--"), args.path.into()];
-    let around =
-        Surroundings { args: fixed.into_iter().chain(flags).chain(path).collect(), ..around.clone() };
+    let around = as_run(around, flags.chain(path), around.vars.clone());
     let Command::Run(run) = Cli::try_parse_from_args(&around)?.command else {
         unreachable!("the subcommand is `run`")
     };

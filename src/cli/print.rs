@@ -65,7 +65,7 @@ fn value(
         "amqp" => Ok(amqp.map(|amqp| amqp.url.to_string().into())),
         "events" => match &config.sinks.events {
             Some(EventsTarget::File(file)) => path(Some(file)),
-            Some(EventsTarget::Stdout) => Ok(Some("-".into())),
+            Some(EventsTarget::Stdout | EventsTarget::Inotifywait) => Ok(Some("-".into())),
             None => Ok(None),
         },
         // Of several spellings of one thing, only the one that was followed: the file has but one rank for all.

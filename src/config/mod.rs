@@ -117,6 +117,8 @@ pub struct SinkSettings {
 /// Where the JSON lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventsTarget {
+    /// Standard output, in the words of `inotifywait -m`.
+    Inotifywait,
     /// Standard output.
     Stdout,
     /// Appended to this file; an absolute path outside every root.

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::dispatch::courier::{Delivery, Sink};
 use crate::dispatch::journal::Desk;
-use crate::dispatch::message::json_of;
+use crate::dispatch::message::{inotifywait_line, json_of};
 use crate::dispatch::progress::{Pulse, patiently};
 use crate::dispatch::{EventsTarget, SinkError, SinkName};
 use crate::model::{Handover, Seq};
@@ -82,10 +82,10 @@ impl Events {
 
     fn explain(&self, error: &io::Error) -> SinkError {
         match &self.target {
-            EventsTarget::Stdout if error.kind() == io::ErrorKind::BrokenPipe => {
+            EventsTarget::Stdout | EventsTarget::Inotifywait if error.kind() == io::ErrorKind::BrokenPipe => {
                 SinkError::Ended("the reader of standard output went away".to_owned())
             }
-            EventsTarget::Stdout => {
+            EventsTarget::Stdout | EventsTarget::Inotifywait => {
                 SinkError::Unreachable(format!("cannot write to standard output: {error}"))
             }
             EventsTarget::File(path) => explain_file(path, error),
@@ -113,9 +113,12 @@ impl Sink for Events {
     }
 
     async fn deliver(&mut self, batch: &[Handover], pulse: &Pulse) -> Delivery {
-        let bytes =
-            batch.iter().flat_map(|handover| [json_of(handover), "\n".to_owned()]).collect::<String>();
-        match self.write(bytes.into_bytes(), Some(pulse)).await {
+        let line = |handover| match self.target {
+            EventsTarget::Inotifywait => inotifywait_line(handover),
+            EventsTarget::Stdout | EventsTarget::File(_) => (json_of(handover) + "\n").into_bytes(),
+        };
+        let bytes = batch.iter().flat_map(line).collect();
+        match self.write(bytes, Some(pulse)).await {
             Ok(()) => Delivery { upto: batch.last().map(|last| last.seq), ..Delivery::default() },
             Err(error) => Delivery { error: Some(error), ..Delivery::default() },
         }
@@ -170,7 +173,7 @@ impl Output {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &self.target {
-            EventsTarget::Stdout => write_stdout(bytes),
+            EventsTarget::Stdout | EventsTarget::Inotifywait => write_stdout(bytes),
             EventsTarget::File(path) => {
                 if self.reopen.take() {
                     self.file = None;

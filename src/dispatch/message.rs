@@ -85,6 +85,22 @@ pub fn absolute_path(handover: &Handover) -> Vec<u8> {
     path
 }
 
+/// The line that `inotifywait -m -r` prints of a file that was written and closed: folder, event, name.
+///
+/// Names are bytes there and here; only control characters, which it prints as they are, are escaped, so that no name can
+/// forge another's line.
+pub(crate) fn inotifywait_line(handover: &Handover) -> Vec<u8> {
+    let path = absolute_path(handover);
+    let end = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let (folder, name) = path.split_at(end);
+    let plain = |bytes: &[u8]| bytes.iter().flat_map(|byte| escaped_control(*byte)).collect::<Vec<u8>>();
+    [&plain(folder), &b" CLOSE_WRITE,CLOSE "[..], &plain(name), b"\n"].concat()
+}
+
+fn escaped_control(byte: u8) -> Vec<u8> {
+    if byte.is_ascii_control() { byte.escape_ascii().collect() } else { vec![byte] }
+}
+
 #[derive(Serialize)]
 struct Message<'a> {
     schema: &'static str,

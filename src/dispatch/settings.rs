@@ -42,6 +42,8 @@ pub enum Mode {
 /// Where `--events` goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventsTarget {
+    /// Standard output, in the words of `inotifywait -m`.
+    Inotifywait,
     /// Standard output.
     Stdout,
     /// A file, appended to, made if missing.

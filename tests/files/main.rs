@@ -18,6 +18,7 @@ mod slow;
 #[path = "../support/mod.rs"]
 mod support;
 mod upkeep;
+mod watch;
 
 use archive::{Member, tgz_of};
 

@@ -203,8 +203,13 @@ pub struct Agent {
 
 impl Agent {
     #[track_caller]
-    pub fn start(mut command: Command, log: PathBuf) -> Self {
-        command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
+    pub fn start(command: Command, log: PathBuf) -> Self {
+        Self::start_with_output(command, log, Stdio::null())
+    }
+
+    #[track_caller]
+    pub fn start_with_output(mut command: Command, log: PathBuf, output: impl Into<Stdio>) -> Self {
+        command.stdout(output).stderr(File::create(&log).unwrap());
         Self { child: command.spawn().unwrap(), log }
     }
 
