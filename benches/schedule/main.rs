@@ -1,7 +1,7 @@
 //! How soon files are found for the same RPCs: our schedule against other policies, on a virtual clock.
 //!
 //! ```text
-//! cargo bench --bench schedule                        the README's table, and whether each target holds
+//! cargo bench --bench schedule                        the table of docs/tuning.md, and whether each target holds
 //! cargo bench --bench schedule -- --quick zipf        a first idea, of some workloads
 //! cargo bench --bench schedule -- --details mixed     every figure of every policy
 //! cargo bench --bench schedule -- --trace FILE        a recorded trace instead

@@ -9,7 +9,7 @@ use crate::score::Score;
 /// How far from the budget a policy may spend, for figures that can be compared.
 const EQUAL_WITHIN: f64 = 0.03;
 
-/// The table of the README.
+/// The table of docs/tuning.md.
 pub(crate) fn table(results: &[Results]) -> String {
     let mut text = String::from(
         "| workload | fixed interval | back-off | **nfs-scout** | p50 / p99 / max | knows mean rates | knows \

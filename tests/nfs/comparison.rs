@@ -1,4 +1,4 @@
-//! The agent against what people do instead: the table of the README.
+//! The agent against what people do instead: the table of docs/nfs.md.
 
 use std::fs;
 use std::path::Path;

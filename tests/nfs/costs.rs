@@ -1,4 +1,4 @@
-//! What the agent costs its server, counted by the client's kernel: the figures that the README promises.
+//! What the agent costs its server, counted by the client's kernel: the figures that README.md and docs/nfs.md promise.
 
 use std::fs;
 use std::path::Path;
