@@ -37,6 +37,7 @@ pub struct FileRules {
     exclude_files: Globs,
     exclude_directories: Globs,
     archive: Globs,
+    texts: [Vec<String>; 2],
 }
 
 impl FileRules {
@@ -46,14 +47,23 @@ impl FileRules {
         exclude: impl IntoIterator<Item = &'a str>,
         archive: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, globset::Error> {
-        let exclude: Vec<&str> = exclude.into_iter().collect();
+        let (include, exclude): (Vec<&str>, Vec<&str>) =
+            (include.into_iter().collect(), exclude.into_iter().collect());
+        let texts = [&include, &exclude].map(|list| list.iter().map(ToString::to_string).collect());
         let of_files = exclude.iter().copied().filter(|pattern| !pattern.ends_with('/'));
         Ok(Self {
             include: Globs::new(include)?,
             exclude_files: Globs::new(of_files)?,
             exclude_directories: Globs::new(exclude.iter().copied())?,
             archive: Globs::new(archive)?,
+            texts,
         })
+    }
+
+    /// The patterns as they were given: what is included, what is excluded.
+    #[must_use]
+    pub fn texts(&self) -> &[Vec<String>; 2] {
+        &self.texts
     }
 
     /// What is to be done with the file `name` of `directory`.

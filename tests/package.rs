@@ -141,10 +141,19 @@ fn holds_what_it_should() {
     }
     let mut expected: Vec<String> = units().iter().map(|it| format!("usr/lib/systemd/system/{it}")).collect();
     expected.extend(["usr/bin/nfs-scout", "etc/nfs-scout/config.toml"].map(str::to_owned));
-    expected.extend(["usr/share/bash-completion/completions/nfs-scout".to_owned()]);
+    expected.extend(
+        [
+            "usr/share/bash-completion/completions/nfs-scout",
+            "usr/share/zsh/vendor-completions/_nfs-scout",
+            "usr/share/fish/vendor_completions.d/nfs-scout.fish",
+            "usr/share/doc/nfs-scout/CHANGELOG.md",
+            "usr/share/doc/nfs-scout/docs/getting-started.md",
+        ]
+        .map(str::to_owned),
+    );
     // The page of a command, of one below a command, and of each that the help knows.
-    let pages =
-        ["", "-run", "-index-list", "-man"].map(|it| format!("usr/share/man/man1/nfs-scout{it}.1.gz"));
+    let pages = ["", "-run", "-doctor", "-watch", "-index-list", "-man"]
+        .map(|it| format!("usr/share/man/man1/nfs-scout{it}.1.gz"));
     expected.extend(pages);
     for name in expected {
         assert!(files.contains(&name), "{name} is not in {files:#?}");

@@ -6,7 +6,6 @@
 #[path = "readme/commands.rs"]
 mod commands;
 #[path = "support/mod.rs"]
-#[allow(dead_code, reason = "shared with tests that need more")]
 mod support;
 
 use std::collections::BTreeSet;
@@ -23,10 +22,10 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const CALLS: [&str; 2] = ["nfs-scout ", "cargo run --release -- "];
 
 /// A page for users.
-pub struct Page {
+pub(crate) struct Page {
     /// Its path from the repository's root.
-    pub name: String,
-    pub text: String,
+    pub(crate) name: String,
+    pub(crate) text: String,
 }
 
 impl Page {
@@ -35,7 +34,7 @@ impl Page {
     }
 
     /// The contents of the code blocks in one of these languages.
-    pub fn blocks(&self, languages: &[&str]) -> Vec<&str> {
+    pub(crate) fn blocks(&self, languages: &[&str]) -> Vec<&str> {
         let fenced = self.text.split("\n```").skip(1).step_by(2);
         fenced
             .filter_map(|block| block.split_once('\n'))
@@ -52,7 +51,7 @@ impl Page {
 }
 
 /// README.md and every page of docs/.
-pub fn pages() -> Vec<Page> {
+pub(crate) fn pages() -> Vec<Page> {
     let mut names: Vec<_> = fs::read_dir(Path::new(ROOT).join("docs"))
         .unwrap()
         .map(|entry| format!("docs/{}", entry.unwrap().file_name().to_string_lossy()))

@@ -86,7 +86,7 @@ pub fn answer(question: &Question, store: &Store, live: Option<&Live>) -> Result
         Question::IndexList => json(&report::index_list(store)?),
         Question::Traffic => json(&plan::traffic(store)?),
         Question::IndexExport => json(&report::index_export(store)?),
-        Question::Explain(path) => json(&explain::explain(store, path)?),
+        Question::Explain(path) => json(&explain::explain(store, path, live)?),
     })
 }
 

@@ -25,7 +25,7 @@ use crate::model::{Handover, Seq, Timestamp};
 use crate::mount::TreeOptions;
 use crate::rules::FileRules;
 use crate::schedule::{Budget, Proof, SettlePolicy, Step};
-use crate::store::{DirId, Store, StoreError, Transaction, WaitReason, WaitRow};
+use crate::store::{DirId, Patterns, Store, StoreError, Transaction, WaitReason, WaitRow};
 
 /// Listings whose files are being looked at, at most: what bounds the names held in memory.
 const MAX_PASSES: usize = 64;
@@ -129,6 +129,8 @@ impl Engine {
             pending: Pending::default(),
             arrivals: Vec::new(),
         };
+        let [include, exclude] = engine.settings.rules.texts().clone();
+        engine.store.note_patterns(Patterns { include, exclude })?;
         engine.load_roots()?;
         engine.load_directories()?;
         engine.load_waiting(now)?;
@@ -143,7 +145,9 @@ impl Engine {
                 self.table.load(id, *root, &row);
             }
         }
+        let hindered = self.store.hindered()?;
         for (id, row) in self.table.iter_mut() {
+            row.hindered = hindered.contains(&id);
             if row.parent.is_none()
                 && let Some(root) = self.roots.get_mut(row.root)
             {

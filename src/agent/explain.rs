@@ -1,41 +1,51 @@
 //! What the store knows of one path, for the question why a file was or was not handed over.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::file::reason_in_words;
 use super::place::Place;
-use crate::model::{Handover, MessageId, Timestamp};
+use super::report::{self, Live};
+use crate::model::{Handover, MessageId, RelPath, Timestamp};
 use crate::rules::{FileRules, JUNK, Judgement};
 use crate::status::Explanation;
-use crate::store::{Content, DirRow, SeenFile, Store, StoreError, WaitRow};
+use crate::store::{Content, DirRow, Patterns, SeenFile, Store, StoreError, WaitRow};
 
 /// Explains `path`, which is absolute.
-pub(super) fn explain(store: &Store, path: &Path) -> Result<Explanation, StoreError> {
-    let mut told = Explanation::new(path.display().to_string());
+pub(super) fn explain(store: &Store, path: &Path, live: Option<&Live>) -> Result<Explanation, StoreError> {
+    let shown = |bytes: &[u8]| RelPath::from_bytes(bytes).to_string();
+    let mut told = Explanation::new(shown(path.as_os_str().as_bytes()));
     let Some(place) = Place::find(store, path)? else {
         "not below any directory that this agent watches or watched".clone_into(&mut told.state);
         for (_, root) in store.roots()? {
-            told.add("watched", String::from_utf8_lossy(&root.path));
+            told.add("watched", shown(&root.path));
         }
         return Ok(told);
     };
-    told.add("root", String::from_utf8_lossy(&place.root.1.path));
+    told.add("root", shown(&place.root.1.path));
     if place.is_directory {
         "a directory".clone_into(&mut told.state);
     } else if let Some(row) = place.waiting(store)? {
         waiting(&row, &mut told);
     } else if let Some(known) = place.known(store)? {
         seen(store, &place, &known.file, &mut told)?;
+        sinks_away(store, live, &known.file, &mut told)?;
     } else {
-        never_seen(&place, &mut told);
+        never_seen(store, &place, &mut told)?;
     }
     for (_, row) in &place.way {
         if let Some(since) = row.gone_since {
             told.add("a directory on the way is gone", format!("since {since}"));
         }
     }
-    if let Some((_, row)) = place.way.last().filter(|_| place.is_directory || place.is_reached) {
-        directory(row, &mut told);
+    if let Some((dir, row)) = place.way.last() {
+        if let Some(hindrance) = store.hindrance(*dir)? {
+            let reason = format!("{}, since {}", hindrance.reason, hindrance.since);
+            told.add("directory cannot be read", reason);
+        }
+        if place.is_directory || place.is_reached {
+            directory(row, &mut told);
+        }
     }
     Ok(told)
 }
@@ -105,34 +115,74 @@ fn sent(store: &Store, seq: u64, told: &mut Explanation) -> Result<(), StoreErro
     Ok(())
 }
 
-fn never_seen(place: &Place, told: &mut Explanation) {
+/// Which sinks cannot be reached that do not have it yet; only a running agent knows.
+fn sinks_away(
+    store: &Store,
+    live: Option<&Live>,
+    file: &SeenFile,
+    told: &mut Explanation,
+) -> Result<(), StoreError> {
+    let lines = report::sinks(store, live)?.into_iter().filter(|line| line.confirmed < file.seq);
+    for line in lines {
+        if let Some(reason) = line.reason {
+            told.add(&format!("{} is {}", line.sink, line.state), reason);
+        }
+    }
+    Ok(())
+}
+
+fn never_seen(store: &Store, place: &Place, told: &mut Explanation) -> Result<(), StoreError> {
     "never seen".clone_into(&mut told.state);
-    let mut directory = crate::model::RelPath::root();
-    let rules = FileRules::default();
+    let mut directory = RelPath::root();
+    let patterns = store.patterns()?.unwrap_or_default();
+    let mut is_left_out = false;
     let components: Vec<&[u8]> = place.path.components().collect();
     for (depth, name) in components.iter().enumerate() {
         let is_file = depth + 1 == components.len();
-        let left_out = if is_file {
-            rules.judge(&directory, name) == Judgement::Ignored
-        } else {
-            !rules.enters(&directory, name)
-        };
-        if left_out {
-            let name = name.escape_ascii();
-            told.add("left out by default", format!("{name} matches one of {}", JUNK.join(" ")));
-        } else if !is_file && depth + 1 == place.way.len() {
-            let name = name.escape_ascii();
-            told.add(
-                "directory never seen",
-                format!("{name}: left out (--exclude), on another mount, or new"),
-            );
+        if let Some((which, why)) = left_out(&patterns, &directory, name, is_file) {
+            told.add(which, format!("{} {why}", RelPath::from_bytes(*name)));
+            is_left_out = true;
+        } else if !is_file && !is_left_out && depth + 1 == place.way.len() {
+            told.add("directory never seen", RelPath::from_bytes(*name));
         }
         directory = directory.join(name);
     }
     if place.way.is_empty() {
         told.add("root never looked at", "no look at it has succeeded");
     }
-    told.add("else", "left out by --include or --exclude of the run, or it came after the last look");
+    let hindered = place.way.last().map(|(dir, _)| store.hindrance(*dir)).transpose()?.flatten().is_some();
+    if !is_left_out && !hindered && !place.way.is_empty() {
+        told.add(
+            "so",
+            "no pattern of the last run leaves it out: it was not there at the last look, or is no file",
+        );
+    }
+    Ok(())
+}
+
+/// Which pattern of the last run leaves a name out.
+fn left_out(
+    patterns: &Patterns,
+    directory: &RelPath,
+    name: &[u8],
+    is_file: bool,
+) -> Option<(&'static str, String)> {
+    let hits = |pattern: &&String| {
+        let rules = FileRules::new([], [pattern.as_str()], []).ok();
+        rules.is_some_and(|rules| {
+            let is_taken = rules.judge(directory, name) != Judgement::Ignored;
+            if is_file { !is_taken } else { !rules.enters(directory, name) }
+        })
+    };
+    if let Some(pattern) = patterns.exclude.iter().find(hits) {
+        let is_default = JUNK.contains(&pattern.as_str());
+        let which = if is_default { "left out by default" } else { "left out by --exclude" };
+        return Some((which, format!("matches {pattern}")));
+    }
+    let include = patterns.include.iter().map(String::as_str);
+    let rules = FileRules::new(include, [], []).ok().filter(|_| is_file)?;
+    (rules.judge(directory, name) == Judgement::Ignored)
+        .then(|| ("left out by --include", format!("matches none of {}", patterns.include.join(" "))))
 }
 
 fn directory(row: &DirRow, told: &mut Explanation) {

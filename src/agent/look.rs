@@ -14,7 +14,7 @@ use crate::model::{Stamp, Timestamp};
 use crate::mount::{Coverage, Listing, MountError};
 use crate::rules::Judgement;
 use crate::schedule::{MAX_RACY_AGE, ServerTime, Sighting};
-use crate::store::{Content, DirId, Known, SeenFile, StoreError};
+use crate::store::{Content, DirId, Hindrance, Known, SeenFile, StoreError};
 
 /// Names that one READDIR brings, about: measured on Linux with `rsize=1048576`.
 const NAMES_A_READDIR: u32 = 1_400;
@@ -56,6 +56,7 @@ impl Engine {
         let Some((began, server_time)) = looking.filter(|_| self.is_watched(root)) else {
             return Ok(());
         };
+        self.note_hindrance(dir, &looked, now)?;
         match looked {
             Ok(Looked { stamp, listing: None, round_trip }) => {
                 self.answered(root, round_trip, now);
@@ -68,6 +69,37 @@ impl Engine {
             Err(error) => self.failed(dir, &error, now),
         }
         Ok(())
+    }
+
+    /// Remembers for `explain` why a directory cannot be read, once; and that it can again.
+    fn note_hindrance(
+        &mut self,
+        dir: DirId,
+        looked: &Result<Looked, MountError>,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let error = match looked {
+            Ok(Looked { listing: Some(Listing { coverage: Coverage::Partial(error), .. }), .. }) => {
+                Some(error)
+            }
+            Ok(_) => None,
+            // What is gone is no hindrance.
+            Err(error) if error.is_not_found() || error.is_stale() => return Ok(()),
+            Err(error) => Some(error),
+        };
+        let Some(directory) = self.table.get_mut(dir).filter(|it| it.hindered != error.is_some()) else {
+            return Ok(());
+        };
+        directory.hindered = error.is_some();
+        let reason = |error: &MountError| {
+            if error.is_other_file_system() {
+                "it is another file system's, which --cross-file-systems enters".to_owned()
+            } else {
+                error.errno.to_string()
+            }
+        };
+        self.store
+            .note_hindrance(dir, error.map(|error| Hindrance { since: now.wall, reason: reason(error) }))
     }
 
     /// Notes how fast the server of a root answers.

@@ -170,7 +170,7 @@ fn waiting_files(store: &Store, table: &Table) -> Result<(u64, Vec<WaitingFile>)
     Ok((count, files.collect()))
 }
 
-fn sinks(store: &Store, live: Option<&Live>) -> Result<Vec<SinkLine>, StoreError> {
+pub(super) fn sinks(store: &Store, live: Option<&Live>) -> Result<Vec<SinkLine>, StoreError> {
     let reports: Vec<SinkReport> =
         live.map(|live| live.sinks.iter().map(|sink| sink.borrow().clone()).collect()).unwrap_or_default();
     let mut lines = Vec::new();

@@ -29,6 +29,8 @@ pub(super) struct Directory {
     pub looked_at: Option<Timestamp>,
     /// Wall time since when it is gone.
     pub gone_since: Option<Timestamp>,
+    /// Whether the store has a row on why it cannot be read.
+    pub hindered: bool,
     /// Looks in a row that failed.
     pub failures: u32,
     /// Whether its next look lists it whatever its stamp says.
@@ -57,6 +59,7 @@ impl Directory {
             stamp_since: Timestamp::default(),
             looked_at: None,
             gone_since: None,
+            hindered: false,
             failures: 0,
             audit: false,
             first_contact: false,

@@ -2,7 +2,7 @@
 //!
 //! | key | row |
 //! |---|---|
-//! | `m` name | format, agent's name, last steady time, head of the journal, number of commits |
+//! | `m` name | format, agent's name, last steady time, head of the journal, number of commits, patterns of the last run |
 //! | `r` root | a watched root |
 //! | `d` directory | a directory |
 //! | `s` directory, run | up to 64 files of a directory |
@@ -10,6 +10,7 @@
 //! | `w` directory, name | a file that waits |
 //! | `e` root, directory / 64 | what the schedule has learnt of up to 64 directories |
 //! | `k` root | the clock of a root's schedule |
+//! | `f` directory | why it cannot be read |
 //! | `j` seq, part | a handover, in parts of at most 4 KiB |
 //! | `c` sink | how far a sink has confirmed |
 //! | `x` sink, seq | a handover that a sink refused |
@@ -24,9 +25,11 @@ pub(super) const AGENT_ID: &[u8] = b"magent";
 pub(super) const LAST_STEADY: &[u8] = b"mtime";
 pub(super) const HEAD: &[u8] = b"mhead";
 pub(super) const COMMITS: &[u8] = b"mcommits";
+pub(super) const PATTERNS: &[u8] = b"mpatterns";
 
 pub(super) const ROOTS: &[u8] = b"r";
 pub(super) const DIRECTORIES: &[u8] = b"d";
+pub(super) const HINDRANCES: &[u8] = b"f";
 pub(super) const WAITING: &[u8] = b"w";
 pub(super) const JOURNAL: &[u8] = b"j";
 pub(super) const REFUSED: &[u8] = b"x";
@@ -47,6 +50,10 @@ pub(super) fn root(root: RootId) -> Vec<u8> {
 
 pub(super) fn directory(dir: DirId) -> Vec<u8> {
     key(b'd', &[&dir.0.to_be_bytes()])
+}
+
+pub(super) fn hindrance(dir: DirId) -> Vec<u8> {
+    key(b'f', &[&dir.0.to_be_bytes()])
 }
 
 pub(super) fn runs_of(dir: DirId) -> Vec<u8> {

@@ -10,6 +10,7 @@
 mod codec;
 mod directories;
 mod error;
+mod hindrance;
 mod inspect;
 mod journal;
 mod keys;
@@ -35,6 +36,7 @@ use mark::Mark;
 
 pub use directories::{DirId, DirRow, RootId, RootRow};
 pub use error::StoreError;
+pub use hindrance::{Hindrance, Patterns};
 pub use inspect::{Inspected, StatePlace, inspect, place};
 pub use journal::{Refused, SinkCursor};
 pub use learnt::LEARNT_A_ROW;

@@ -3,7 +3,9 @@
 
 use crate::model::{Handover, Timestamp};
 
-use super::{Refused, SinkCursor, StoreError, codec, directories, journal, keys, ledger, seen, waiting};
+use super::{
+    Refused, SinkCursor, StoreError, codec, directories, hindrance, journal, keys, ledger, seen, waiting,
+};
 
 /// Decodes the row `key`, `value` as a start or a courier would; gives the handover if it is one in a single part.
 ///
@@ -15,6 +17,8 @@ pub fn read_row(key: &[u8], value: &[u8]) -> Result<Option<Handover>, StoreError
         (keys::AGENT_ID, _) => codec::decode::<String>(value, "the agent's name").map(drop)?,
         (keys::LAST_STEADY, _) => codec::decode::<Timestamp>(value, "the last time").map(drop)?,
         (keys::HEAD, _) => codec::decode::<u64>(value, "the journal's head").map(drop)?,
+        (keys::PATTERNS, _) => hindrance::decode_patterns(value).map(drop)?,
+        (_, Some(b'f')) => hindrance::decode(value).map(drop)?,
         (_, Some(b'r')) => directories::decode_root(key, value).map(drop)?,
         (_, Some(b'd')) => directories::decode_dir(key, value).map(drop)?,
         (_, Some(b's')) => seen::decode_run(value).map(drop)?,

@@ -10,6 +10,7 @@ mod budget;
 mod changes;
 mod configuration;
 mod example;
+mod explain;
 mod life;
 mod places;
 mod questions;

@@ -57,6 +57,11 @@ fn doctor(path: &Path, state: &Path) -> Program {
     program.args([path]).args([Path::new("--state"), state])
 }
 
+fn explain(path: &Path, state: &Path) -> String {
+    let program = Program::agent().args(["explain", "--config", "/dev/null", "--state"]);
+    program.args([state, path]).run(SOON).expect_code(DONE).stdout
+}
+
 /// What was found: every finding that is not ok, as verdict, check, evidence and remedy.
 #[track_caller]
 fn findings(program: &Program, code: i32) -> Vec<[String; 4]> {
@@ -145,6 +150,29 @@ fn names_an_unreadable_directory(case: Case) {
         r"permission denied in 2026/pri\nvate: files",
         "chmod g+rx",
     );
+
+    // What a run remembers of it.
+    let explained = |name: &str| explain(&mount.client_path().join("2026").join(name), &state());
+    rig::agent::once(&mount, &state(), &[]);
+    let told = explained("pri\nvate/job.tgz");
+    assert!(
+        told.contains("never seen") && told.contains("directory cannot be read: Permission denied"),
+        "{told}"
+    );
+    server::export(mount.fs(), "");
+    rig::drop_caches();
+    rig::agent::once(&mount, &state(), &[]);
+    let told = explained("pri\nvate/job.tgz");
+    assert!(!told.contains("cannot be read") && told.contains("so: no pattern"), "{told}");
+
+    let other = mount.client_path().join("2026/22");
+    rig::tool("mount", &["-t", "tmpfs", "tmpfs", other.to_str().unwrap()]);
+    fs::write(other.join("job.tgz"), "").unwrap();
+    rig::agent::once(&mount, &state(), &[]);
+    let told = explained("22/job.tgz");
+    rig::tool("umount", &[other.to_str().unwrap()]);
+    fs::remove_dir_all(state()).unwrap();
+    assert!(told.contains("directory cannot be read: it is another file system's"), "{told}");
 }
 
 fn names_a_state_directory_on_the_mount(case: Case) {

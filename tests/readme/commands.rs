@@ -14,7 +14,7 @@ use crate::{Page, ROOT, pages};
 const ELSEWHERE: [(&str, &str); 11] = [
     ("cargo run --release -- ", "the_first_command_does_what_is_shown"),
     ("cargo run --release --example ", "tests/examples.rs builds and runs both"),
-    ("cargo install ", "tests/package.rs installs it so"),
+    ("cargo install ", "compiles everything anew, for a minute; the program is the one of all tests"),
     ("cargo build --locked --profile dist && packaging/deb/build ", "tests/package.rs builds the package"),
     ("podman build ", "needs a container engine and the network"),
     ("tests/run", "it runs this test"),

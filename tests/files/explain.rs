@@ -1,0 +1,92 @@
+//! `explain`: what became of a file, in each case that there is. Directories that cannot be read and other file systems need
+//! a mount: they are among the trials of `doctor` behind a real NFS client.
+
+use std::fs;
+
+use crate::job;
+use crate::support::eventually;
+use crate::support::scout::Scout;
+use crate::upkeep::check_explained;
+
+#[test]
+fn tells_of_what_was_handed_over() {
+    let scout = Scout::new();
+    scout.put("a/first.tgz", &job(1));
+    scout.once(&[]);
+    scout.put("a/second.tgz", &job(2));
+    scout.put("a/first.tgz", &job(3));
+    scout.once(&[]);
+    let events = scout.events();
+    let second = events.iter().find(|event| event["path"] == "a/second.tgz").unwrap();
+    let text = |key: &str| second[key].as_str().unwrap().to_owned();
+    let between = format!("its directory was last seen without it: {}", text("not_before"));
+    let found = format!("found: {}", text("detected_at"));
+    let facts = [&format!("id: {}", text("id")), &between, &found, "as: appeared", "to events: confirmed"];
+    check_explained(&scout, "root/a/second.tgz", "handed over", &facts.map(|fact| fact as &str));
+    check_explained(&scout, "root/a/first.tgz", "handed over", &["as: replaced", "to events: confirmed"]);
+
+    fs::rename(scout.path("a/second.tgz"), scout.path("moved.tgz")).unwrap();
+    scout.once(&[]);
+    let moved = "moved here from another path: recorded, not handed over again";
+    check_explained(&scout, "root/moved.tgz", moved, &["id: "]);
+    check_explained(&scout, "root/a/second.tgz", "handed over", &["gone from the mount: since "]);
+}
+
+#[test]
+fn tells_of_what_was_there_before() {
+    let scout = Scout::new();
+    scout.put("old.tgz", &job(1));
+    scout.once(&["--baseline"]);
+    let baseline = "there at first contact (--baseline): not read, not handed over";
+    check_explained(&scout, "root/old.tgz", baseline, &["directory last looked at: "]);
+}
+
+#[test]
+fn tells_why_a_file_waits_and_that_it_was_given_up() {
+    let scout = Scout::new();
+    scout.put("plain.dat", b"1");
+    scout.put("cut.tgz", &job(1)[..40]);
+    scout.once(&[]);
+    check_explained(
+        &scout,
+        "root/plain.dat",
+        "waiting",
+        &["why: it must look the same twice", "first seen: "],
+    );
+    check_explained(&scout, "root/cut.tgz", "waiting", &["why: truncated", "size: 40"]);
+    scout.once(&["--give-up", "1ms"]);
+    let facts = ["as: broken", "analysis: truncated", "to events: confirmed", "id: "];
+    check_explained(&scout, "root/cut.tgz", "handed over", &facts);
+}
+
+#[test]
+fn tells_which_sink_is_away() {
+    let scout = Scout::new();
+    scout.put("a.tgz", &job(1));
+    let agent = scout.agent(&["--amqp", "amqp://127.0.0.1:1"]);
+    let told = || scout.tell(&["explain", "root/a.tgz"]);
+    let told =
+        eventually("the refused connection", || Some(told()).filter(|told| told.contains("amqp is down: ")));
+    assert!(told.contains("to amqp: not sent yet: 0 handovers are before it"), "{told}");
+    agent.stop();
+    check_explained(&scout, "root/a.tgz", "handed over", &["to amqp: not sent yet"]);
+}
+
+#[test]
+fn tells_which_pattern_leaves_a_file_out() {
+    let scout = Scout::new();
+    for name in ["a/x.tmp", "a/x.log", "a/x.dat", "scratch/x.tgz", "a/x.tgz"] {
+        scout.put(name, &job(1));
+    }
+    scout.once(&["--include", "*.tgz", "--include", "*.log", "--exclude", "x.log", "--exclude", "scratch/"]);
+    let never = |path: &str, fact: &str| check_explained(&scout, path, "never seen", &[fact]);
+    never("root/a/x.tmp", "left out by default: x.tmp matches *.tmp");
+    never("root/a/x.log", "left out by --exclude: x.log matches x.log");
+    never("root/a/x.dat", "left out by --include: x.dat matches none of *.tgz *.log");
+    never("root/scratch/x.tgz", "left out by --exclude: scratch matches scratch/");
+    let absent = "so: no pattern of the last run leaves it out: it was not there at the last look";
+    never("root/a/absent.tgz", absent);
+    never("root/a/absent.tgz", "directory last looked at: ");
+    let outside = "not below any directory that this agent watches or watched";
+    check_explained(&scout, "/elsewhere/x", outside, &["watched: "]);
+}
