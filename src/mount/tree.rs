@@ -141,8 +141,7 @@ impl Tree {
                 Err(errno) => return Err(MountError::new(Action::OpenDirectory, path, errno)),
             };
         }
-        let number = |fd: &OwnedFd| stat_fd(fd, path, AtFlags::STATX_DONT_SYNC).map(|stat| stat.stamp.fileid);
-        Ok(number(&from)? == number(directory)?)
+        Ok(place_of(&from, path)? == place_of(directory, path)?)
     }
 
     /// Lets go of the descriptor held under `id`: the next use resolves the path again.
@@ -248,6 +247,14 @@ fn stat_fd(fd: impl std::os::fd::AsFd, path: &RelPath, flags: AtFlags) -> Result
     statx(fd, "", flags | AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
         .map(|found| FileStat { kind: kind_of(&found), stamp: stamp_of(&found) })
         .map_err(|errno| MountError::new(Action::Refresh, path, errno))
+}
+
+/// The mount and the number there of an open directory: file systems number alike. Asks nobody.
+fn place_of(directory: &OwnedFd, path: &RelPath) -> Result<(u64, u64), MountError> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    statx(directory, "", flags, StatxFlags::INO | StatxFlags::MNT_ID)
+        .map(|found| (found.stx_mnt_id, found.stx_ino))
+        .map_err(|errno| MountError::new(Action::OpenDirectory, path, errno))
 }
 
 fn kind_of(found: &Statx) -> FileKind {
