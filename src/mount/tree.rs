@@ -163,22 +163,16 @@ impl Tree {
     }
 
     /// The names of a directory, through getdents.
-    pub fn names(
-        &self,
-        directory: &OwnedFd,
-        path: &RelPath,
-        drop_cache: bool,
-    ) -> Result<Listing, MountError> {
+    pub fn names(&self, directory: &OwnedFd, path: &RelPath) -> Result<Listing, MountError> {
         let opened = names::open_for_names(directory, path)?;
-        if drop_cache {
-            names::drop_cached_names(&opened);
-        }
+        names::drop_cached_names(&opened);
         Ok(names::by_getdents(&opened, path))
     }
 
     /// The names of a directory, through walkdir.
     pub fn walk(&self, directory: &OwnedFd, path: &RelPath) -> Result<Listing, MountError> {
         let opened = names::open_for_names(directory, path)?;
+        names::drop_cached_names(&opened);
         Ok(names::by_walkdir(&opened, path))
     }
 
@@ -296,7 +290,7 @@ mod tests {
         symlink("file", folder.path().join("link")).unwrap();
         let tree = open_tree(folder.path());
         let (path, root) = (RelPath::root(), tree.directory(0, &RelPath::root()).unwrap());
-        let mut one = tree.names(&root, &path, true).unwrap();
+        let mut one = tree.names(&root, &path).unwrap();
         let mut other = tree.walk(&root, &path).unwrap();
         one.entries.sort_by(|a, b| a.name.cmp(&b.name));
         other.entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -338,7 +332,7 @@ mod tests {
         assert!(path.as_bytes().len() > 5000);
         let tree = open_tree(folder.path());
         let deep = tree.directory(7, &path).unwrap();
-        assert_eq!(tree.names(&deep, &path, false).unwrap().entries.len(), 1);
+        assert_eq!(tree.names(&deep, &path).unwrap().entries.len(), 1);
         assert_eq!(tree.walk(&deep, &path).unwrap().entries.len(), 1);
     }
 

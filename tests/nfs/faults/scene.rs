@@ -175,10 +175,7 @@ impl Scene {
         assert!(self.agent.as_mut().unwrap().is_alive(), "{}", self.log());
     }
 
-    /// A job that arrives now is handed over, and before more looks than an interval has.
-    ///
-    /// Counted in looks, since the client's kernel takes its time to notice that a server is back, and the guest for
-    /// everything.
+    /// A job that arrives now is handed over within `limit`; tells after how many looks.
     #[track_caller]
     pub(super) fn recovers_within(&self, limit: Duration) {
         static NEXT: AtomicU32 = AtomicU32::new(0);
