@@ -9,8 +9,8 @@ use crate::rig::{self, Mount, agent};
 use crate::trial::{BOTH, Case, Trial};
 use crate::wish;
 
-/// How many files the large directory has, if not as many as usual: 200,000 in a long run, which needs
-/// [`crate::trial::PATIENCE`] too.
+/// How many files the large directory has, if not as many as usual: 200,000 take a minute each, and
+/// [`crate::trial::PATIENCE`] of 4.
 pub(crate) const FILES: &str = "NFS_RIG_FILES";
 const USUAL_FILES: u32 = 20_000;
 /// First contact asks for every file's type: with more files than this it is made on the server's side.
