@@ -78,6 +78,11 @@ pub enum Event {
         /// Which.
         path: RelPath,
     },
+    /// A directory is a mount below the root and is left alone.
+    DirectoryExcluded {
+        /// Which.
+        path: RelPath,
+    },
     /// A file is on its way to the sinks, durably.
     HandedOver {
         /// Its place in the journal.
@@ -229,6 +234,7 @@ impl Event {
             Self::DirectoryFailed { .. } => "directories_failed",
             Self::DirectoryElsewhere { .. } => "directories_elsewhere",
             Self::DirectoryGone { .. } => "directories_gone",
+            Self::DirectoryExcluded { .. } => "directories_excluded",
             Self::HandedOver { kind: Kind::Appeared, .. } => "files_appeared",
             Self::HandedOver { kind: Kind::Replaced, .. } => "files_replaced",
             Self::HandedOver { kind: Kind::Broken, .. } => "files_broken",
@@ -272,7 +278,8 @@ impl Event {
             Self::DirectoryListed { .. }
             | Self::DirectoryFailed { .. }
             | Self::DirectoryElsewhere { .. }
-            | Self::DirectoryGone { .. } => self.log_directory(),
+            | Self::DirectoryGone { .. }
+            | Self::DirectoryExcluded { .. } => self.log_directory(),
             Self::HandedOver { .. }
             | Self::Moved { .. }
             | Self::SameContent { .. }
@@ -319,6 +326,9 @@ impl Event {
             }
             Self::DirectoryElsewhere { path } => debug!(%path, "A directory is not where it was."),
             Self::DirectoryGone { path } => debug!(%path, "A directory is gone."),
+            Self::DirectoryExcluded { path } => {
+                info!(%path, "Left a mount below the root alone; --cross-file-systems enters it.");
+            }
             _ => {}
         }
     }

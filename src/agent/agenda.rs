@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::appointments::Appointments;
 use super::engine::Settings;
 use crate::model::Timestamp;
 use crate::schedule::{Budget, Pacer, Schedule, Sighting, Slot, Terms};
@@ -49,6 +50,8 @@ pub(super) struct Agenda {
     schedule: Schedule,
     slots: HashMap<DirId, Slot>,
     dirs: Vec<DirId>,
+    /// Looks that are owed at their time, before any other.
+    appointments: Appointments,
     /// No directory is given before this time: the next try is a moment after one that gave none.
     not_before: Timestamp,
     /// The row of learnt rates that is written next.
@@ -60,13 +63,17 @@ impl Agenda {
     #[must_use]
     pub(super) fn new(settings: &Settings, seed: u64) -> Self {
         let terms = Terms { promise: settings.interval, budget: settings.budget };
-        let whole_rate = match settings.budget {
+        Self::with_terms(terms, settings.once, settings.run_budget, seed)
+    }
+
+    fn with_terms(terms: Terms, once: bool, run_budget: Option<u64>, seed: u64) -> Self {
+        let whole_rate = match terms.budget {
             Budget::PerSecond(rate) => Some(rate),
             Budget::Auto => None,
         };
-        let run = settings.once.then(|| OneRun {
+        let run = once.then(|| OneRun {
             next: Timestamp::default(),
-            left: settings.run_budget,
+            left: run_budget,
             pacer: Pacer::new(whole_rate),
             is_over: false,
             seen: Vec::new(),
@@ -80,6 +87,7 @@ impl Agenda {
             schedule,
             slots: HashMap::new(),
             dirs: Vec::new(),
+            appointments: Appointments::default(),
             not_before: Timestamp::default(),
             next_row: 0,
         }
@@ -104,6 +112,7 @@ impl Agenda {
         self.schedule = Schedule::new(self.terms, self.seed);
         self.slots.clear();
         self.dirs.clear();
+        self.appointments = Appointments::default();
     }
 
     /// Adds a directory that is due at once.
@@ -148,6 +157,7 @@ impl Agenda {
 
     /// Takes a directory off.
     pub(super) fn remove(&mut self, dir: DirId) {
+        self.appointments.cancel(dir);
         if let Some(slot) = self.slots.remove(&dir) {
             self.schedule.remove(slot);
         }
@@ -163,8 +173,21 @@ impl Agenda {
         }
     }
 
+    /// Owes a directory a look at `at`, before whatever else is due then, and nothing earlier or later that was owed it.
+    ///
+    /// Not in a one-shot run, which looks at each directory once: the next run owes it.
+    pub(super) fn appoint(&mut self, dir: DirId, at: Option<Timestamp>) {
+        match at.filter(|_| self.run.is_none() && self.slots.contains_key(&dir)) {
+            Some(at) => self.appointments.make(dir, at),
+            None => self.appointments.cancel(dir),
+        }
+    }
+
     /// Takes the directory to look at now. It is not taken again before the look is reported.
     pub(super) fn take_due(&mut self, now: Timestamp) -> Option<DirId> {
+        if let Some(dir) = self.take_appointed(now) {
+            return Some(dir);
+        }
         let slot = match &mut self.run {
             None => self.schedule.take_due(now),
             Some(run) => run.take(&mut self.schedule, now),
@@ -175,11 +198,24 @@ impl Agenda {
         slot.and_then(|slot| self.dirs.get(index(slot)).copied())
     }
 
+    /// A look that is under way makes the next appointment itself.
+    fn take_appointed(&mut self, now: Timestamp) -> Option<DirId> {
+        let due = std::iter::from_fn(|| self.appointments.take_due(now));
+        let mut free = due.filter(|dir| {
+            let slot = self.slots.get(dir).copied();
+            slot.is_some_and(|slot| self.schedule.take_appointed(slot, now))
+        });
+        free.next()
+    }
+
     /// When a directory may be due.
     #[must_use]
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         match &self.run {
-            None => self.schedule.next_due().map(|due| due.max(self.not_before)),
+            None => {
+                let due = self.schedule.next_due().map(|due| due.max(self.not_before));
+                due.into_iter().chain(self.appointments.next()).min()
+            }
             Some(run) => (!run.is_over).then(|| run.pacer.next()),
         }
     }
@@ -224,12 +260,12 @@ impl Agenda {
         self.schedule.brake(share.max(RESERVE * self.needed_rate() / rate).min(1.0));
     }
 
-    /// Looks a second that the interval needs.
+    /// Looks a second that the interval needs, and those that are owed.
     #[must_use]
     pub(super) fn needed_rate(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a count of directories")]
-        let directories = self.len() as f64;
-        directories / self.terms.promise.as_secs_f64().max(0.001)
+        let looks = (self.len() + self.appointments.len()) as f64;
+        looks / self.terms.promise.as_secs_f64().max(0.001)
     }
 
     /// The longest time that a directory goes unchecked.
@@ -315,4 +351,87 @@ impl OneRun {
 
 fn index(slot: Slot) -> usize {
     usize::try_from(slot.0).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: u64) -> Timestamp {
+        Timestamp::default().plus(Duration::from_millis(milliseconds))
+    }
+
+    fn looked_at(agenda: &mut Agenda, dir: DirId, now: Timestamp) {
+        agenda.looked(dir, now, &Sighting { rpcs: 1, ..Sighting::default() });
+    }
+
+    /// Ten directories, all of which are owed a look by far more than the budget of one a second allows.
+    fn overdue() -> Agenda {
+        let terms = Terms { promise: Duration::from_secs(1), budget: Budget::PerSecond(1.0) };
+        let mut agenda = Agenda::with_terms(terms, false, None, 1);
+        for dir in 0..10 {
+            agenda.add(DirId(dir), None, at(0));
+        }
+        for second in 1..=10 {
+            let dir = agenda.take_due(at(second * 1_000)).unwrap();
+            looked_at(&mut agenda, dir, at(second * 1_000));
+        }
+        while let Some(dir) = agenda.take_due(at(60_000)) {
+            looked_at(&mut agenda, dir, at(60_000));
+        }
+        agenda
+    }
+
+    #[test]
+    fn an_appointment_is_kept_before_anything_else_and_beyond_the_budget() {
+        let mut agenda = overdue();
+        for dir in [7, 3] {
+            agenda.appoint(DirId(dir), Some(at(60_010 + dir)));
+        }
+        assert_eq!(agenda.take_due(at(60_010)), None, "the budget is spent");
+        assert_eq!(agenda.next_due(), Some(at(60_013)));
+        assert_eq!(agenda.take_due(at(60_020)), Some(DirId(3)), "in the order of their times");
+        assert_eq!(agenda.take_due(at(60_020)), Some(DirId(7)));
+        assert_eq!(agenda.take_due(at(60_020)), None);
+        // Long after everything is due.
+        looked_at(&mut agenda, DirId(7), at(60_020));
+        agenda.appoint(DirId(7), Some(at(120_000)));
+        assert_eq!(agenda.take_due(at(120_000)), Some(DirId(7)));
+    }
+
+    #[test]
+    fn what_is_looked_at_already_or_not_owed_any_more_has_no_appointment() {
+        let mut agenda = overdue();
+        agenda.appoint(DirId(3), Some(at(60_010)));
+        agenda.appoint(DirId(3), None);
+        agenda.appoint(DirId(4), Some(at(60_010)));
+        agenda.remove(DirId(4));
+        agenda.appoint(DirId(99), Some(at(60_010)));
+        assert_eq!(agenda.take_due(at(60_020)), None);
+        agenda.appoint(DirId(5), Some(at(60_010)));
+        assert_eq!(agenda.take_due(at(60_020)), Some(DirId(5)));
+        agenda.appoint(DirId(5), Some(at(60_010)));
+        assert_eq!(agenda.take_due(at(60_020)), None, "the look under way may make another");
+    }
+
+    #[test]
+    fn the_brake_leaves_what_is_owed() {
+        let mut agenda = overdue();
+        let needed = agenda.needed_rate();
+        for dir in 0..5 {
+            agenda.appoint(DirId(dir), Some(at(60_010)));
+        }
+        assert!((agenda.needed_rate() - 1.5 * needed).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_one_shot_run_keeps_no_appointments() {
+        let terms = Terms { promise: Duration::from_secs(1), budget: Budget::Auto };
+        let mut agenda = Agenda::with_terms(terms, true, None, 1);
+        agenda.add(DirId(0), None, at(0));
+        assert_eq!(agenda.take_due(at(0)), Some(DirId(0)));
+        looked_at(&mut agenda, DirId(0), at(0));
+        agenda.appoint(DirId(0), Some(at(10)));
+        assert_eq!((agenda.take_due(at(20)), agenda.next_due()), (None, None));
+    }
 }

@@ -133,7 +133,7 @@ fn list_watching(
 ) -> Result<Vec<Entry>, MountError> {
     let directory = tree.directory(id, path)?;
     let (before, began) = (tree.accessed(&directory, path)?, clock::wall());
-    let listing = tree.names(&directory, path, true)?;
+    let listing = tree.names(&directory, path)?;
     let (after, ended) = (tree.accessed(&directory, path)?, clock::wall());
     if after != before {
         clock.saw(after, ended);

@@ -175,6 +175,10 @@ impl Engine {
     /// When a waiting file whose stamp is still the same is looked at next.
     pub(super) fn next_look_at(&self, row: &WaitRow, now: Now) -> Timestamp {
         match self.settings.settle.step(row.still_since, proof_of(&row.reason), now.steady) {
+            // A fault of the server is over for us as soon as for a directory that could not be read.
+            Step::Wait(at) if matches!(row.reason, WaitReason::Unreadable { .. }) => {
+                at.min(now.steady.plus(self.settings.interval))
+            }
             Step::Wait(at) => at,
             Step::Read | Step::GiveUp => now.steady,
         }

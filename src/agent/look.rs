@@ -133,13 +133,11 @@ impl Engine {
 
     /// A racy directory is listed once more when its stamp has aged: soon, but a busy one not again and again.
     fn make_appointment(&mut self, dir: DirId) {
-        let Some(since) = self.table.get(dir).filter(|row| row.racy).map(|row| row.stamp_since) else {
-            return;
-        };
+        let racy_since = self.table.get(dir).filter(|row| row.racy).map(|row| row.stamp_since);
         let usual = (self.settings.interval / 4).min(MAX_RACY_AGE);
         if let Some(root) = self.root_mut(dir) {
             let age = root.server_time.racy_age().max(usual);
-            root.agenda.request(dir, since.plus(age));
+            root.agenda.appoint(dir, racy_since.map(|since| since.plus(age)));
         }
     }
 
@@ -156,6 +154,7 @@ impl Engine {
                 self.reporter.emit(&Event::DirectoryElsewhere { path });
                 self.look_at_ancestors(dir, now);
             }
+            _ if error.is_other_file_system() => self.reporter.emit(&Event::DirectoryExcluded { path }),
             _ => self.reporter.emit(&Event::DirectoryFailed { path, reason: error.to_string(), failures }),
         }
         match self.roots.get_mut(root) {
@@ -188,7 +187,7 @@ impl Engine {
         }
         let changed = self.table.get(dir).is_some_and(|directory| directory.stamp != Some(stamp));
         let sighting = self.sighting(dir, &stamp, listing, changed, began);
-        let racy = self.note_stamp(dir, stamp, began, server_time);
+        let racy = self.note_stamp(dir, stamp, began, server_time, now);
         let known = self.store.known(dir)?;
         let found = self.compare(dir, listing, &known, now);
         let not_before = self.table.get(dir).and_then(|directory| directory.looked_at);
@@ -232,7 +231,7 @@ impl Engine {
     }
 
     /// Notes what the stamp says of the server's clock and of the listing under it.
-    fn note_stamp(&mut self, dir: DirId, stamp: Stamp, began: Now, at_look: ServerTime) -> bool {
+    fn note_stamp(&mut self, dir: DirId, stamp: Stamp, began: Now, at_look: ServerTime, now: Now) -> bool {
         let known = self.table.get(dir).map(|directory| (directory.stamp, directory.stamp_since));
         let is_same = known.is_some_and(|(known, _)| known == Some(stamp));
         let is_change = known.is_some_and(|(known, _)| known.is_some()) && !is_same;
@@ -241,7 +240,8 @@ impl Engine {
             Some(root) => root.server_time.observe(&stamp, began.steady),
             None => {}
         }
-        let since = known.filter(|_| is_same).map_or(began.steady, |(_, since)| since);
+        // When the server gave the stamp is not known better than that it was before the answer came.
+        let since = known.filter(|_| is_same).map_or(now.steady, |(_, since)| since);
         if let Some(directory) = self.table.get_mut(dir) {
             directory.stamp_since = since;
         }

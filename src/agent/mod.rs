@@ -8,6 +8,7 @@
 //! ```
 
 mod agenda;
+mod appointments;
 mod control;
 mod diff;
 mod doctor;

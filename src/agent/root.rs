@@ -83,7 +83,11 @@ impl Root {
             agenda: Agenda::new(settings, now.steady.as_millis().unsigned_abs()),
             save_at: now.steady.plus(SAVE_EVERY),
             wait_order: BTreeSet::new(),
-            server_time: ServerTime::default(),
+            server_time: if settings.tree.one_file_system {
+                ServerTime::default()
+            } else {
+                ServerTime::mixed()
+            },
             brake: Brake::new(settings.max_in_flight.get(), now.steady),
         }
     }
@@ -331,8 +335,12 @@ impl Engine {
             return;
         }
         root.row.audited_at = Some(now.steady);
-        for (_, directory) in self.table.iter_mut().filter(|(_, directory)| directory.root == number) {
+        for (id, directory) in self.table.iter_mut().filter(|(_, directory)| directory.root == number) {
             directory.audit = directory.stamp.is_some();
+            if std::mem::take(&mut directory.excluded) && directory.gone_since.is_none() {
+                // What was mounted there may be away by now.
+                root.agenda.add(id, directory.parent, now.steady);
+            }
         }
         self.put_root(number, now);
     }

@@ -118,7 +118,7 @@ pub(super) fn walk(
 fn see(tree: &Tree, id: u64, path: &RelPath) -> Result<Seen, MountError> {
     let held = tree.directory(id, path)?;
     let stamp = tree.refresh(&held, path)?;
-    let Listing { mut entries, coverage } = tree.names(&held, path, false)?;
+    let Listing { mut entries, coverage } = tree.names(&held, path)?;
     let untold = entries.iter().filter(|entry| entry.kind == EntryKind::Unknown).count();
     if untold <= ASKED_FOR_TYPE {
         for entry in entries.iter_mut().filter(|entry| entry.kind == EntryKind::Unknown) {

@@ -77,7 +77,8 @@ pub(super) fn open_for_names(held: &OwnedFd, path: &RelPath) -> Result<OwnedFd, 
 
 /// Makes the client forget the names that it holds of this directory.
 ///
-/// Needed after a change within one tick of the server's clock: NFSv3 has nothing but the time stamps to tell that
+/// Needed before every listing. After two changes within one tick of the server's clock, with the client's listing between
+/// them, even a stamp that is new to us may be the one of its old names: NFSv3 has nothing but time stamps to tell that
 /// its cached names are old, and serves them again. Unprivileged and read-only; a file system that cannot do it
 /// has no such cache.
 pub(super) fn drop_cached_names(directory: &OwnedFd) {

@@ -56,7 +56,7 @@ const SMALL_CROWD: f64 = 4.0;
 const STRETCH: f64 = 1.03;
 
 /// What a look is taken to cost at most when the bound is reckoned: longer listings are paid off beside the looks.
-const MOST_COST: u32 = 32;
+pub(super) const MOST_COST: u32 = 32;
 
 /// The part of the budget that deadlines can count on.
 const SURE: f64 = 0.98;
@@ -356,9 +356,13 @@ impl Schedule {
         }
         self.purse.pay_listing(rpcs.saturating_sub(1), self.rate());
         if silent > self.terms.promise.as_secs_f64() / 2.0 {
-            let part = 1.0 / f64::from(self.count.clamp(16, 4096));
-            self.cold_cost += (f64::from(rpcs.clamp(1, MOST_COST)) - self.cold_cost) * part;
+            self.cold_cost += (f64::from(rpcs.clamp(1, MOST_COST)) - self.cold_cost) * self.weight_of_one();
         }
+    }
+
+    /// What one look counts in the mean cost of looks.
+    pub(super) fn weight_of_one(&self) -> f64 {
+        1.0 / f64::from(self.count.clamp(16, 4096))
     }
 
     /// Learns from a first look, and gives what arrived as far as it is known to be new.
@@ -476,7 +480,7 @@ impl Schedule {
     }
 
     /// RPCs a second.
-    fn rate(&self) -> f64 {
+    pub(super) fn rate(&self) -> f64 {
         let rate = match self.terms.budget {
             Budget::Auto => 2.0 * f64::from(self.count.max(1)) / self.terms.promise.as_secs_f64().max(0.001),
             Budget::PerSecond(rate) => rate.max(1e-6),

@@ -4,6 +4,7 @@
 //! forecast. Times are steady times of our own clock; the server's stamps are compared only with one another.
 
 mod adaptive;
+mod appointed;
 mod brake;
 mod deadlines;
 mod directory;

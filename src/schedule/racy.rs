@@ -26,9 +26,17 @@ pub struct ServerTime {
     newest_seen: Timestamp,
     last: Option<Timestamp>,
     tick: Option<Duration>,
+    /// Whether the stamps are of several clocks.
+    mixed: bool,
 }
 
 impl ServerTime {
+    /// For stamps that may be of several servers or file systems: nothing is told by comparing them.
+    #[must_use]
+    pub fn mixed() -> Self {
+        Self { mixed: true, ..Self::default() }
+    }
+
     /// Notes a stamp that the server gave at our steady time `at`.
     pub fn observe(&mut self, stamp: &Stamp, at: Timestamp) {
         if self.newest.is_none_or(|newest| newest < stamp.ctime) {
@@ -47,7 +55,7 @@ impl ServerTime {
     /// Two change times that differ are at least one tick apart, so the least distance seen is no less than the tick.
     #[must_use]
     pub fn racy_age(&self) -> Duration {
-        let tick = self.tick.unwrap_or(MAX_RACY_AGE);
+        let tick = self.tick.filter(|_| !self.mixed).unwrap_or(MAX_RACY_AGE);
         (tick * 2).clamp(MIN_RACY_AGE, MAX_RACY_AGE)
     }
 
@@ -71,7 +79,7 @@ impl ServerTime {
     #[must_use]
     pub fn is_racy(&self, stamp: &Stamp) -> bool {
         let youngest = stamp.ctime.max(stamp.mtime);
-        self.newest.is_none_or(|newest| newest < youngest.plus(self.racy_age()))
+        self.mixed || self.newest.is_none_or(|newest| newest < youngest.plus(self.racy_age()))
     }
 }
 
@@ -113,6 +121,15 @@ mod tests {
         assert_eq!(time.racy_age(), Duration::from_millis(80), "twice 40 ms");
         time.observe(&at(360_000_001), Timestamp::default());
         assert_eq!(time.racy_age(), MIN_RACY_AGE);
+    }
+
+    #[test]
+    fn one_clock_says_nothing_of_another() {
+        let mut time = ServerTime::mixed();
+        for ctime in [100, 101, 4000] {
+            time.observe(&stamp(ctime, 0), Timestamp::default());
+        }
+        assert!(time.is_racy(&stamp(100, 100)) && time.racy_age() == MAX_RACY_AGE);
     }
 
     #[test]

@@ -116,6 +116,8 @@ pub(super) struct RunEditor {
 #[derive(Default)]
 struct EditedRuns {
     runs: BTreeMap<u32, Vec<SeenFile>>,
+    /// The run of each name: a first look may bring hundreds of thousands at once.
+    places: HashMap<Vec<u8>, u32>,
     last: Option<u32>,
 }
 
@@ -151,6 +153,7 @@ impl RunEditor {
         edited.load(db, dir, run)?;
         if let Some(files) = edited.runs.get_mut(&run) {
             files.retain(|file| file.name != name);
+            edited.places.remove(name);
         }
         Ok(())
     }
@@ -174,13 +177,16 @@ impl EditedRuns {
     fn load(&mut self, db: &sled::Db, dir: DirId, run: u32) -> Result<(), StoreError> {
         if let Entry::Vacant(empty) = self.runs.entry(run) {
             let files = db.get(keys::run(dir, run))?.map(|value| decode_run(&value)).transpose()?;
-            empty.insert(files.unwrap_or_default());
+            let files = files.unwrap_or_default();
+            self.places.extend(files.iter().map(|file| (file.name.clone(), run)));
+            empty.insert(files);
         }
         Ok(())
     }
 
     fn find(&mut self, name: &[u8]) -> Option<&mut SeenFile> {
-        self.runs.values_mut().flatten().find(|file| file.name == name)
+        let run = self.places.get(name)?;
+        self.runs.get_mut(run)?.iter_mut().find(|file| file.name == name)
     }
 
     fn append(&mut self, db: &sled::Db, dir: DirId, file: SeenFile) -> Result<(), StoreError> {
@@ -193,6 +199,7 @@ impl EditedRuns {
             last += 1;
         }
         self.last = Some(last);
+        self.places.insert(file.name.clone(), last);
         self.runs.entry(last).or_default().push(file);
         Ok(())
     }

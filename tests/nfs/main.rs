@@ -9,7 +9,8 @@
 //! the list at the top of its file: `facts` needs no agent, `agent` runs the real binary, `costs`, `options` and
 //! `comparison` count its RPCs, `doctor` plants faults for the subcommand of that name, `faults` are what befalls it. The tools are in `rig`.
 //!
-//! For a long run: `NFS_RIG_RACES=1000 NFS_RIG_PATIENCE=10 tests/run nfs race`. All limits are so many times longer then.
+//! For a long run: `NFS_RIG_RACES=1000 NFS_RIG_PATIENCE=10 tests/run nfs race`, two minutes a case, or
+//! `NFS_RIG_FILES=200000 NFS_RIG_PATIENCE=4 tests/run nfs large`. All limits are so many times longer then.
 //!
 //! The guest has one CPU and slow system calls: assert counts of RPCs and ratios there, never times. All its time comes
 //! from one clock: see [`rig::Program::clock`] for a server whose clock is off.

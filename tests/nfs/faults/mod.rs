@@ -17,8 +17,9 @@ use crate::trial::{ALL, Case, Trial};
 const FAULT: Duration = Duration::from_secs(2);
 /// Time enough for whatever a guest with one CPU has to do.
 const SOON: Duration = Duration::from_secs(30);
-/// Within which an agent answers questions, whatever its mounts do.
-const ANSWER: Duration = Duration::from_secs(1);
+/// An answer that has not come by now is missed. It comes within milliseconds, whatever the mounts do; the trials print
+/// the slowest. Asserted with room for a guest that does not get its processor.
+const ANSWER: Duration = Duration::from_secs(5);
 /// One interval, and what the slow guest takes for a look, a reading and a commit.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// The same after an outage of the wire, which the client's kernel notices to be over some seconds late.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -122,6 +122,15 @@ impl Scene {
         rig::eventually(texts, limit, || texts.split('|').any(|text| self.log().contains(text)));
     }
 
+    /// Waits until the status says that a file waits for this reason.
+    #[track_caller]
+    pub(super) fn wait_for_waiting(&self, reason: &str, limit: Duration) {
+        rig::eventually(reason, limit, || {
+            let report = ask(&self.state.join("control.sock")).expect("it is alive");
+            report["waiting"].to_string().contains(reason)
+        });
+    }
+
     /// How often each path was handed over; of a path outside the mount, the path from the root.
     #[track_caller]
     pub(super) fn events(&self) -> BTreeMap<String, u32> {
@@ -160,22 +169,28 @@ impl Scene {
     pub(super) fn during(&mut self, fault: impl FnOnce(&mut Self)) {
         let watcher = Watcher::start(&self.state);
         fault(self);
-        let slowest = watcher.end();
-        println!("{MEASURED}slowest answer {} ms", slowest.as_millis());
-        assert!(slowest < ANSWER, "{slowest:?}\n{}", self.log());
+        let answers = watcher.end();
+        println!("{MEASURED}{} answers, the slowest after {} ms", answers.count, answers.slowest.as_millis());
+        assert_eq!(answers.missed, 0, "no answer within {ANSWER:?}, of {}\n{}", answers.count, self.log());
         assert!(self.agent.as_mut().unwrap().is_alive(), "{}", self.log());
     }
 
-    /// A job that arrives now is handed over within `limit`.
+    /// A job that arrives now is handed over within `limit`; tells after how many looks.
     #[track_caller]
     pub(super) fn recovers_within(&self, limit: Duration) {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("after-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = &self.folders[0];
-        let started = Instant::now();
+        let (started, before) = (Instant::now(), self.looks());
         put_job(&self.mount.server_path().join(folder), &name).unwrap();
         self.wait_for_file(Path::new(folder), &format!("{name}.tgz"), limit);
-        println!("{MEASURED}recovered within {:.1} s", started.elapsed().as_secs_f64());
+        let looks = self.looks() - before;
+        println!("{MEASURED}recovered within {:.1} s, {looks} looks", started.elapsed().as_secs_f64());
+    }
+
+    /// How many looks the agent has made since its start.
+    fn looks(&self) -> u64 {
+        ask(&self.state.join("control.sock")).expect("it is alive")["looks"].as_u64().unwrap()
     }
 
     /// Waits until all that lies on the server was handed over.
@@ -292,6 +307,12 @@ impl Jobs {
 
 /// Lets a job arrive as workers do: written under another name, then renamed.
 pub(super) fn put_job(folder: &Path, name: &str) -> std::io::Result<()> {
+    let part = write_job(folder, name)?;
+    fs::rename(part, folder.join(format!("{name}.tgz")))
+}
+
+/// Writes a job under a name that nobody looks at.
+pub(super) fn write_job(folder: &Path, name: &str) -> std::io::Result<PathBuf> {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let jobdata =
@@ -299,7 +320,7 @@ pub(super) fn put_job(folder: &Path, name: &str) -> std::io::Result<()> {
     let job = archive::tgz_of(&[archive::Member::file("./jobdata", jobdata)]);
     let part = folder.join(format!(".{name}.part"));
     fs::write(&part, job)?;
-    fs::rename(part, folder.join(format!("{name}.tgz")))
+    Ok(part)
 }
 
 /// The paths of all jobs below `root`.
@@ -316,7 +337,15 @@ pub(super) fn names(folder: &Path) -> BTreeSet<String> {
 /// Asks a running agent for its report four times a second, over its socket: the guest is slow at starting programs.
 struct Watcher {
     ended: Arc<AtomicBool>,
-    thread: JoinHandle<Duration>,
+    thread: JoinHandle<Answers>,
+}
+
+#[derive(Default)]
+struct Answers {
+    count: u32,
+    /// Those that did not come within [`ANSWER`].
+    missed: u32,
+    slowest: Duration,
 }
 
 impl Watcher {
@@ -324,33 +353,38 @@ impl Watcher {
         let (socket, ended) = (state.join("control.sock"), Arc::new(AtomicBool::new(false)));
         let stop = Arc::clone(&ended);
         let thread = thread::spawn(move || {
-            let mut slowest = Duration::ZERO;
+            let mut answers = Answers::default();
             while !stop.load(Ordering::Relaxed) {
                 let started = Instant::now();
-                ask(&socket);
-                slowest = slowest.max(started.elapsed());
+                answers.count += 1;
+                answers.missed += u32::from(ask(&socket).is_none());
+                answers.slowest = answers.slowest.max(started.elapsed());
                 sleep(Duration::from_millis(250));
             }
-            slowest
+            answers
         });
         Self { ended, thread }
     }
 
-    /// The slowest answer.
     #[track_caller]
-    fn end(self) -> Duration {
+    fn end(self) -> Answers {
         self.ended.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
 }
 
-fn ask(socket: &Path) {
+/// What the agent says of itself; `None` if it does not within [`ANSWER`].
+fn ask(socket: &Path) -> Option<Value> {
     let mut stream = UnixStream::connect(socket).unwrap();
-    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.set_read_timeout(Some(ANSWER)).unwrap();
     stream.write_all(b"report").unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    match stream.read_to_string(&mut answer) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+        read => read.unwrap(),
+    };
     let report: Value = serde_json::from_str(&answer).unwrap();
     assert_eq!(report["running"], true, "{report}");
+    Some(report)
 }

@@ -1,13 +1,17 @@
 //! Servers that hang, forget, refuse or have another clock.
 
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 
-use super::scene::{Scene, files, put_job};
+use super::scene::{Scene, files, put_job, write_job};
 use super::{END, FAULT, INTERVAL, ON_DISK, RECONNECT, SOON};
-use crate::rig::{MEASURED, server};
-use crate::trial::{BOTH, Case, Trial};
+use crate::rig::{MEASURED, disk, server};
+use crate::trial::{ALL, BOTH, Case, Trial};
+
+/// The disk that can fail holds ext4.
+const ON_EXT4: [Case; 2] = [ALL[1], ALL[4]];
 
 pub(super) fn trials() -> Vec<Trial> {
     let each = |what, cases, body| Trial::each("faults", what, cases, body);
@@ -15,7 +19,9 @@ pub(super) fn trials() -> Vec<Trial> {
         each("server_hangs", &BOTH, server_hangs),
         each("packets_are_lost", &BOTH, packets_are_lost),
         each("server_forgets_its_clients", &ON_DISK, server_forgets_its_clients),
+        each("server_forgets_whose_state_it_was", &ON_EXT4[1..], server_forgets_whose_state_it_was),
         each("export_is_withdrawn", &ON_DISK, export_is_withdrawn),
+        each("disk_fails", &ON_EXT4, disk_fails),
         each("soft_mount_gives_errors", &BOTH, soft_mount_gives_errors),
         each("ends_while_the_server_hangs", &BOTH, ends_while_the_server_hangs),
         each("one_shot_meets_a_hung_server", &BOTH, one_shot_meets_a_hung_server),
@@ -65,6 +71,50 @@ fn server_forgets_its_clients(case: Case) {
         sleep(FAULT);
     });
     scene.recovers_within(RECONNECT);
+    scene.is_whole();
+}
+
+/// Nothing of what was open can be claimed, since the server does not remember who may.
+fn server_forgets_whose_state_it_was(case: Case) {
+    let mut scene = Scene::start(case, "", &["a", "b"]);
+    scene.during(|_| {
+        server::stop();
+        server::forget_clients();
+        server::start();
+        sleep(FAULT);
+    });
+    scene.recovers_within(RECONNECT);
+    scene.is_whole();
+}
+
+/// EIO for the names of one directory and for the content of one file of another.
+fn disk_fails(case: Case) {
+    let mut scene = Scene::start(case, "", &["bad", "good"]);
+    scene.recovers_within(SOON);
+    let [bad, good] = ["bad", "good"].map(|name| scene.mount.server_path().join(name));
+    scene.during(|scene| {
+        scene.jobs.pause();
+        let part = write_job(&good, "torn").unwrap();
+        disk::spoil(&[&part, &bad]);
+        assert!(fs::read_dir(&bad).unwrap().any(|entry| entry.is_err()), "the server cannot list");
+        assert!(fs::read(&part).is_err(), "the server cannot read");
+        scene.jobs.go_on();
+        fs::rename(part, good.join("torn.tgz")).unwrap();
+        // Changes the directory's stamp, not its names.
+        fs::set_permissions(&bad, Permissions::from_mode(0o775)).unwrap();
+        scene.wait_for_log("Could not read a directory", SOON);
+        assert!(scene.log().contains("os error 5"), "{}", scene.log());
+        put_job(&good, "meanwhile").unwrap();
+        scene.wait_for_file(Path::new("good"), "meanwhile.tgz", SOON);
+        scene.wait_for_waiting("os error 5", SOON);
+        sleep(FAULT);
+        let gone: Vec<_> = scene.index().into_iter().filter(|(_, is_gone)| *is_gone).collect();
+        assert!(gone.is_empty(), "{gone:?}");
+        assert!(!scene.events().contains_key("good/torn.tgz"));
+        disk::mend();
+    });
+    scene.recovers_within(INTERVAL);
+    scene.wait_for_file(Path::new("good"), "torn.tgz", INTERVAL);
     scene.is_whole();
 }
 

@@ -2,6 +2,7 @@
 //! programs run with a time limit, and the agent among them.
 
 pub(crate) mod agent;
+pub(crate) mod disk;
 pub(crate) mod look;
 mod mount;
 mod program;

@@ -84,6 +84,16 @@ impl Mount {
         unmount(&self.client);
     }
 
+    /// Does something while the server's folder itself lies where its mount was.
+    pub(crate) fn on_the_server<T>(&mut self, action: impl FnOnce(&Self) -> T) -> T {
+        self.unmount();
+        tool("mount", &["--bind", self.server.to_str().unwrap(), self.client.to_str().unwrap()]);
+        let result = action(self);
+        let options = self.options.clone();
+        self.remount(&options);
+        result
+    }
+
     /// How often each operation was sent since the mount was made; operations never sent are left out.
     #[track_caller]
     pub(crate) fn rpcs(&self) -> Rpcs {

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -98,8 +99,22 @@ impl Running {
         read(&self.folder.join("stdout"))
     }
 
+    /// What it has written beyond the first `start` bytes, in whole lines.
+    pub(crate) fn stdout_lines_from(&self, start: u64) -> String {
+        lines_from(&self.folder.join("stdout"), start)
+    }
+
+    pub(crate) fn stderr_lines_from(&self, start: u64) -> String {
+        lines_from(&self.stderr_path(), start)
+    }
+
+    /// The file that it writes to.
+    pub(crate) fn stderr_path(&self) -> PathBuf {
+        self.folder.join("stderr")
+    }
+
     pub(crate) fn stderr(&self) -> String {
-        read(&self.folder.join("stderr"))
+        read(&self.stderr_path())
     }
 
     /// Whether it is still at work.
@@ -196,6 +211,15 @@ fn faketime() -> PathBuf {
     let folders = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
     let mut libraries = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
     libraries.find(|library| library.exists()).expect("the package faketime is installed")
+}
+
+fn lines_from(path: &Path, start: u64) -> String {
+    let mut file = File::open(path).unwrap();
+    file.seek(SeekFrom::Start(start)).unwrap();
+    let mut text = String::new();
+    file.read_to_string(&mut text).unwrap();
+    text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+    text
 }
 
 fn read(path: &Path) -> String {

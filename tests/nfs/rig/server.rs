@@ -4,10 +4,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::tool;
+use super::{disk, tool};
 use crate::trial::Fs;
 
 const OPTIONS: &str = "rw,no_root_squash,insecure,no_subtree_check,async";
@@ -63,8 +64,29 @@ pub(crate) fn lose_percent(share: u8) {
     tool("tc", &["qdisc", "replace", "dev", "lo", "root", "netem", "loss", &share, "limit", "100000"]);
 }
 
-/// Brings server and wire back, if they are not there: without them, a trial that failed could not even unmount.
+/// Where the server remembers which clients may claim what they had open.
+const CLIENTS: &str = "/var/lib/nfs/nfsdcltrack";
+
+/// Makes the server forget whose open state it may give back after a restart; to be called while it is stopped.
+#[track_caller]
+pub(crate) fn forget_clients() {
+    let files: Vec<_> = fs::read_dir(CLIENTS).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!files.is_empty(), "the server keeps its clients elsewhere");
+    for file in files {
+        fs::remove_file(file).unwrap();
+    }
+}
+
+/// Shows clients the file systems that are mounted below an export, each exported as well; or no longer.
+pub(crate) fn cross(fs: Fs, below: &Path) {
+    let below = format!("127.0.0.1:{}", below.display());
+    tool("exportfs", &["-o", &format!("{OPTIONS},fsid=9"), &below]);
+    export(fs, "crossmnt");
+}
+
+/// Brings server, disk and wire back, if they are not there: without them, a trial that failed could not even unmount.
 pub(crate) fn revive() {
+    disk::mend();
     round_trip(Duration::ZERO);
     if fs::read_to_string(THREADS).unwrap().trim() == "0" {
         start();
