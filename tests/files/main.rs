@@ -12,6 +12,7 @@ mod configuration;
 mod example;
 mod life;
 mod places;
+mod power;
 mod questions;
 mod secrets;
 mod slow;
