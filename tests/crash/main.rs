@@ -20,6 +20,7 @@ mod load;
 mod support;
 
 use std::env;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -68,9 +69,25 @@ struct Victims<'a> {
     agent: AtomicU64,
     starts_cut_short: AtomicU64,
     bytes_lost: AtomicU64,
+    given_up: AtomicBool,
 }
 
 impl Victims<'_> {
+    /// Runs one killer's rounds. When any of them panics, the others stop before their next round: without its agent
+    /// a run of half an hour would go on for nothing, and say so only at its end.
+    fn rounds(&self, count: u64, mut round: impl FnMut()) {
+        for _ in 0..count {
+            if self.given_up.load(Ordering::Relaxed) {
+                return;
+            }
+            let ended = panic::catch_unwind(AssertUnwindSafe(&mut round));
+            if let Err(cause) = ended {
+                self.given_up.store(true, Ordering::Relaxed);
+                panic::resume_unwind(cause);
+            }
+        }
+    }
+
     fn start_agent(&self) -> Agent {
         let mut words: Vec<&str> = self.sinks.iter().map(String::as_str).collect();
         words.extend(["--interval", "200ms"]);
@@ -80,7 +97,7 @@ impl Victims<'_> {
 
     /// Kills agents at every age: some before they watch, most at work.
     fn kill_agents(&self, count: u64, mut dice: Dice) {
-        for _ in 0..count {
+        self.rounds(count, || {
             let mut agent = self.start_agent();
             let longest = if dice.below(4) == 0 { 120 } else { 1_600 };
             thread::sleep(Duration::from_millis(dice.below(longest)));
@@ -89,11 +106,11 @@ impl Victims<'_> {
             self.starts_cut_short.fetch_add(u64::from(cut_short), Ordering::Relaxed);
             agent.kill();
             self.agent.fetch_add(1, Ordering::Relaxed);
-        }
+        });
     }
 
     fn kill_redis(&self, count: u64, mut dice: Dice) {
-        for _ in 0..count {
+        self.rounds(count, || {
             thread::sleep(Duration::from_millis(dice.below(5_000)));
             let mut redis = self.redis.lock().unwrap();
             let before = redis.log_bytes();
@@ -104,17 +121,17 @@ impl Victims<'_> {
             self.bytes_lost.fetch_add(lost, Ordering::Relaxed);
             thread::sleep(Duration::from_millis(dice.below(1_500)));
             redis.restart();
-        }
+        });
     }
 
     fn kill_rabbit(&self, count: u64, mut dice: Dice) {
-        for _ in 0..count {
+        self.rounds(count, || {
             thread::sleep(Duration::from_millis(dice.below(8_000)));
             let mut rabbit = self.rabbit.lock().unwrap();
             rabbit.kill();
             thread::sleep(Duration::from_millis(dice.below(1_500)));
             rabbit.restart();
-        }
+        });
     }
 }
 
@@ -136,6 +153,7 @@ fn killed_at_random_moments_under_load_loses_nothing() {
         agent: AtomicU64::new(0),
         starts_cut_short: AtomicU64::new(0),
         bytes_lost: AtomicU64::new(0),
+        given_up: AtomicBool::new(false),
     };
     let stop = AtomicBool::new(false);
     let load = Load::new(&scout, RATE);

@@ -13,6 +13,7 @@ mod example;
 mod explain;
 mod life;
 mod places;
+mod power;
 mod questions;
 mod secrets;
 mod slow;
