@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FileType, Mode, mknodat};
+use serde::{Deserialize, Serialize};
 
 use crate::install;
 use crate::peer::{Peer, Post};
@@ -20,15 +21,23 @@ const NEWS_INTERVALS: u32 = 2;
 const READY: Duration = Duration::from_secs(600);
 const LOST_AFTER_INTERVALS: u32 = 3;
 
+/// What was measured.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    pub(crate) files: u32,
+    pub(crate) interval: Duration,
+    pub(crate) rows: Vec<Row>,
+}
+
 /// What was measured of one peer.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) peer: Peer,
     pub(crate) outcome: Result<Figures, String>,
 }
 
 /// The times of one peer, and its memory.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Figures {
     /// From its start until it knew the tree.
     pub(crate) ready: Duration,
@@ -43,7 +52,7 @@ pub(crate) struct Figures {
 }
 
 /// Measures them one after the other on the same tree, which is removed at the end.
-pub(crate) fn measure(peers: &[Peer], files: u32, interval: Duration) -> Result<Vec<Row>, String> {
+pub(crate) fn measure(peers: &[Peer], files: u32, interval: Duration) -> Result<Outcome, String> {
     let began = Instant::now();
     let tree = Tree::plant(files).map_err(|error| format!("no tree: {error}"))?;
     eprintln!("{files} files planted in {:.0?}", began.elapsed());
@@ -53,7 +62,21 @@ pub(crate) fn measure(peers: &[Peer], files: u32, interval: Duration) -> Result<
         eprintln!("{peer:?}: {outcome:?}");
         rows.push(Row { peer: *peer, outcome });
     }
-    Ok(rows)
+    let outcome = Outcome { files, interval, rows };
+    let text = serde_json::to_string(&outcome).expect("numbers and names");
+    fs::write(kept(), text).map_err(|error| format!("{}: {error}", kept().display()))?;
+    Ok(outcome)
+}
+
+/// What the last run measured.
+pub(crate) fn last() -> Result<Outcome, String> {
+    let problem = |error: &dyn std::fmt::Display| format!("{}: {error}", kept().display());
+    let text = fs::read_to_string(kept()).map_err(|error| problem(&error))?;
+    serde_json::from_str(&text).map_err(|error| problem(&error))
+}
+
+fn kept() -> PathBuf {
+    install::folder().join("local-results")
 }
 
 /// The tree and what the peers write beside it; removed with the value.

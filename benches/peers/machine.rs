@@ -16,6 +16,7 @@ use crate::trial::Version;
 use crate::trials::Trial;
 
 const VERSIONS: [Version; 2] = [Version::V3, Version::V42];
+const RESULTS: &str = "results";
 /// What a peer's trials may take in the guest, on a busy machine; the kernel is ended after all of them.
 const LIMIT_A_PEER: Duration = Duration::from_secs(600);
 
@@ -38,6 +39,18 @@ pub(crate) fn boot_both(peers: &[Peer], trials: &[Trial]) -> Result<Vec<Entry>, 
     Ok(boots.iter_mut().flat_map(|boot| std::mem::take(&mut boot.entries)).collect())
 }
 
+/// What the guests of the last run wrote.
+pub(crate) fn last() -> Vec<Entry> {
+    let read = |version: Version| fs::read_to_string(folder(version).join(RESULTS)).unwrap_or_default();
+    let lines = VERSIONS.map(read).concat();
+    lines.lines().map(|line| serde_json::from_str(line).expect("what a guest wrote")).collect()
+}
+
+/// Where a guest's console and results are left.
+fn folder(version: Version) -> PathBuf {
+    install::folder().join(version.to_string())
+}
+
 /// A guest kernel at work; ended with the value.
 struct Boot {
     child: Child,
@@ -47,9 +60,9 @@ struct Boot {
 
 impl Boot {
     fn start(version: Version, peers: &[Peer], trials: &[Trial], limit: Duration) -> std::io::Result<Self> {
-        let folder = install::folder().join(version.to_string());
+        let folder = folder(version);
         fs::create_dir_all(&folder)?;
-        let results = folder.join("results");
+        let results = folder.join(RESULTS);
         fs::write(&results, "")?;
         let console = File::create(folder.join("console"))?;
         let (root, program) = (Path::new(env!("CARGO_MANIFEST_DIR")), std::env::current_exe()?);
@@ -78,7 +91,7 @@ impl Boot {
 
     /// Takes over the whole lines that have come in, and says what they are of.
     fn tell(&mut self) {
-        let text = fs::read_to_string(self.folder.join("results")).unwrap_or_default();
+        let text = fs::read_to_string(self.folder.join(RESULTS)).unwrap_or_default();
         for line in text.split_inclusive('\n').skip(self.entries.len()).filter(|line| line.ends_with('\n')) {
             let entry: Entry = serde_json::from_str(line).expect("what the guest wrote");
             eprintln!("{entry:?}");

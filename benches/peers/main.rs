@@ -3,6 +3,7 @@
 //! ```text
 //! cargo bench --bench peers                               everything, and the tables: some 40 minutes
 //! cargo bench --bench peers -- --write                    the same, and renews the README's tables
+//! cargo bench --bench peers -- --last --write             from what the last run measured, without another
 //! cargo bench --bench peers -- --only local --files 20000 --interval 5s    a first idea in some minutes
 //! cargo bench --bench peers -- --only nfs --peers nfs-scout,find           only these
 //! ```
@@ -99,6 +100,10 @@ struct Options {
     #[arg(long)]
     write: bool,
 
+    /// Measures nothing: the tables of the last run
+    #[arg(long)]
+    last: bool,
+
     /// What cargo passes
     #[arg(long, hide = true)]
     bench: bool,
@@ -142,15 +147,22 @@ fn main() -> ExitCode {
 }
 
 fn compare(options: &Options) -> Result<(), String> {
-    install::peers()?;
+    if !options.last {
+        install::peers()?;
+    }
     let mut sections = Vec::new();
     if options.only != Some(Where::Local) {
-        let entries = machine::boot_both(&options.peers, &options.trials)?;
+        let entries =
+            if options.last { machine::last() } else { machine::boot_both(&options.peers, &options.trials)? };
         sections.push(("peers-nfs", table::on_mounts(&options.peers, &entries)));
     }
     if options.only != Some(Where::Nfs) {
-        let rows = local::measure(&options.peers, options.files, options.interval)?;
-        sections.push(("peers-local", table::on_a_local_tree(&rows, options.files, options.interval)));
+        let result = if options.last {
+            local::last()?
+        } else {
+            local::measure(&options.peers, options.files, options.interval)?
+        };
+        sections.push(("peers-local", table::on_a_local_tree(&result)));
     }
     for (name, text) in &sections {
         println!("{text}");

@@ -38,12 +38,13 @@ pub(crate) fn on_mounts(peers: &[Peer], entries: &[Entry]) -> String {
 }
 
 /// What was measured on a local disk.
-pub(crate) fn on_a_local_tree(rows: &[local::Row], files: u32, interval: Duration) -> String {
+pub(crate) fn on_a_local_tree(result: &local::Outcome) -> String {
+    let local::Outcome { files, interval, rows } = result;
     let ours = rows.iter().find(|row| row.peer == Peer::NfsScout).and_then(|row| row.outcome.as_ref().ok());
     let mut text = format!(
         "| {files} files, every {} | CPU an interval, nothing new | times | one new file | a pass takes | found after | \
          memory | times | ready after |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
-        humantime::format_duration(interval),
+        humantime::format_duration(*interval),
     );
     for row in rows {
         let cells = match &row.outcome {
