@@ -17,6 +17,10 @@ const TOUCH_RPCS_A_FILE: f64 = 2.0;
 /// reading. As counted by the trials of the adaptive schedule behind a real NFS client, where few files share a listing.
 const NEWS_RPCS: f64 = 8.0;
 
+/// RPCs that reading a new file costs whoever finds it, the touch job's daemon too: LOOKUP or OPEN, ACCESS, READ, and
+/// GETATTR or CLOSE.
+const READING_RPCS: f64 = 4.0;
+
 /// Of the budget, what is left for looks at least, however many files arrive.
 const LEAST_FOR_LOOKS: f64 = 0.5;
 
@@ -64,7 +68,7 @@ pub struct Choice {
     pub budget_per_s: f64,
     /// RPCs a second in all: looking, listing, reading what is new.
     pub rpcs_per_s: f64,
-    /// Its part of what the touch job costs that runs once an interval.
+    /// Its part of what the touch job costs that runs once an interval, its daemon's reading of what is new included.
     pub share_of_touch_job: f64,
     /// Mean time from a file's arrival to its handover, in seconds.
     pub mean_latency_s: f64,
@@ -113,7 +117,8 @@ fn choose(survey: &Survey, traffic: &Traffic, interval: Duration) -> Choice {
     let forecast = traffic.forecast(interval, (budget - for_news).max(budget * LEAST_FOR_LOOKS));
     let rpcs = forecast.looks_per_second + for_news;
     #[expect(clippy::cast_precision_loss, reason = "counts of files")]
-    let touch = survey.files as f64 * TOUCH_RPCS_A_FILE / interval.as_secs_f64();
+    let touches = survey.files as f64 * TOUCH_RPCS_A_FILE / interval.as_secs_f64();
+    let touch = touches + traffic.files_per_second() * READING_RPCS;
     // From the look to the handover: look, listing, lookup, reading; and the flush.
     let handling = survey.round_trip_ms / 1000.0 * NEWS_RPCS + 0.05;
     Choice {
@@ -272,6 +277,13 @@ mod tests {
             assert!(short.rpcs_per_s > long.rpcs_per_s && short.mean_latency_s < long.mean_latency_s);
             assert!(long.p99_latency_s <= long.interval_s && long.share_of_touch_job < 0.02);
         }
+    }
+
+    #[test]
+    fn what_is_new_is_read_by_the_touch_jobs_daemon_too() {
+        let few = Survey { files: 1, ..survey() };
+        let choice = choose(&few, &Traffic::new(std::iter::once(0.5)), Duration::from_secs(3600));
+        assert!((1.9..2.1).contains(&choice.share_of_touch_job), "{choice:?}");
     }
 
     #[test]
