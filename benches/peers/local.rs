@@ -15,7 +15,7 @@ use crate::rig::agent;
 use crate::watched::Watched;
 
 const FILES_IN_EACH: u32 = 100;
-const IDLE_INTERVALS: u32 = 2;
+const IDLE_INTERVALS: u32 = 3;
 const NEWS_INTERVALS: u32 = 2;
 /// For its first look at the tree.
 const READY: Duration = Duration::from_secs(600);
@@ -117,10 +117,9 @@ impl Tree {
         let ready = watched.make_ready(READY, |name| bring(&self.root(), name))?;
         // What the first look leaves to do.
         sleep(interval);
-        let (began, before) = (Instant::now(), watched.cpu());
+        let (quiet_since, before) = (Instant::now(), watched.cpu());
         sleep(IDLE_INTERVALS * interval);
         let idle_cpu = watched.cpu().saturating_sub(before) / IDLE_INTERVALS;
-        let passes = rhythm::passes(&watched.samples_since(began));
 
         let (began, before) = (Instant::now(), watched.cpu());
         let mut came = Vec::new();
@@ -131,6 +130,8 @@ impl Tree {
             sleep((began + (number + 1) * interval).saturating_duration_since(Instant::now()));
         }
         let news_cpu = watched.cpu().saturating_sub(before) / NEWS_INTERVALS;
+        // A pass may take longer than an interval.
+        let passes = rhythm::passes(&watched.samples_since(quiet_since));
         let names: Vec<String> = came.iter().map(|(name, _)| name.clone()).collect();
         watched.wait_for(&names, Instant::now() + LOST_AFTER_INTERVALS * interval);
         watched.is_alive()?;
