@@ -21,7 +21,8 @@
 //! - **RPCs an interval**, nothing new or one new file in each: all that the mount sent, and the writes among them.
 //!   nfs-scout's contain reading the new file, which the others leave to whoever takes their list; and it looks at each
 //!   directory twice an interval (`--budget auto`).
-//! - **CPU**: the guest has one slow CPU, so only the ratio says something.
+//! - **CPU**: the guest has one slow CPU, so only the ratio says something; a busy machine distorts it (twofold and more, when
+//!   something else began between two peers): let nothing else run.
 //! - **found after**: from the end of the file's rename or of its last write until it was handed over, in intervals.
 //! - **default mount**: the same in seconds on a mount without `actimeo`, where a client may believe its caches for 60 s.
 //! - **half**: handed over before its last byte was written; of files that grow all the time, and of files that stall for
