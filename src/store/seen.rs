@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ContentHash, Seq, Stamp, Timestamp};
 
+use super::medium::{Batch, Medium};
 use super::{DirId, RootId, Store, StoreError, codec, keys};
 
 /// Files in a run.
@@ -123,7 +124,7 @@ impl RunEditor {
     /// Puts `file` into `run` of `dir`, or into the last one if it is new there.
     pub(super) fn put(
         &mut self,
-        db: &sled::Db,
+        db: &Medium,
         dir: DirId,
         run: Option<u32>,
         file: SeenFile,
@@ -142,7 +143,7 @@ impl RunEditor {
     /// Takes `name` out of `run` of `dir`.
     pub(super) fn remove(
         &mut self,
-        db: &sled::Db,
+        db: &Medium,
         dir: DirId,
         run: u32,
         name: &[u8],
@@ -156,7 +157,7 @@ impl RunEditor {
     }
 
     /// Adds the changed rows to `batch`.
-    pub(super) fn write(&self, batch: &mut sled::Batch) {
+    pub(super) fn write(&self, batch: &mut Batch) {
         for (dir, edited) in &self.directories {
             for (run, files) in &edited.runs {
                 let key = keys::run(*dir, *run);
@@ -171,7 +172,7 @@ impl RunEditor {
 }
 
 impl EditedRuns {
-    fn load(&mut self, db: &sled::Db, dir: DirId, run: u32) -> Result<(), StoreError> {
+    fn load(&mut self, db: &Medium, dir: DirId, run: u32) -> Result<(), StoreError> {
         if let Entry::Vacant(empty) = self.runs.entry(run) {
             let files = db.get(keys::run(dir, run))?.map(|value| decode_run(&value)).transpose()?;
             empty.insert(files.unwrap_or_default());
@@ -183,7 +184,7 @@ impl EditedRuns {
         self.runs.values_mut().flatten().find(|file| file.name == name)
     }
 
-    fn append(&mut self, db: &sled::Db, dir: DirId, file: SeenFile) -> Result<(), StoreError> {
+    fn append(&mut self, db: &Medium, dir: DirId, file: SeenFile) -> Result<(), StoreError> {
         let mut last = match self.last {
             Some(last) => last,
             None => last_run(db, dir)?,
@@ -198,7 +199,7 @@ impl EditedRuns {
     }
 }
 
-fn last_run(db: &sled::Db, dir: DirId) -> Result<u32, StoreError> {
+fn last_run(db: &Medium, dir: DirId) -> Result<u32, StoreError> {
     let last = db.scan_prefix(keys::runs_of(dir)).next_back().transpose()?;
     Ok(last.and_then(|(key, _)| keys::last_u32(&key)).unwrap_or(0))
 }
@@ -244,7 +245,7 @@ pub(super) struct BlockEditor {
 }
 
 impl BlockEditor {
-    pub(super) fn put(&mut self, db: &sled::Db, root: RootId, file: &SeenFile) -> Result<(), StoreError> {
+    pub(super) fn put(&mut self, db: &Medium, root: RootId, file: &SeenFile) -> Result<(), StoreError> {
         let Content::Hashed(content) = file.content else {
             return Ok(());
         };
@@ -256,7 +257,7 @@ impl BlockEditor {
     }
 
     /// Forgets the fingerprint of a file that is forgotten, unless its number went to another one since.
-    pub(super) fn remove(&mut self, db: &sled::Db, root: RootId, file: &SeenFile) -> Result<(), StoreError> {
+    pub(super) fn remove(&mut self, db: &Medium, root: RootId, file: &SeenFile) -> Result<(), StoreError> {
         let Content::Hashed(content) = file.content else {
             return Ok(());
         };
@@ -265,7 +266,7 @@ impl BlockEditor {
         Ok(())
     }
 
-    fn load(&mut self, db: &sled::Db, root: RootId, stamp: &Stamp) -> Result<&mut Block, StoreError> {
+    fn load(&mut self, db: &Medium, root: RootId, stamp: &Stamp) -> Result<&mut Block, StoreError> {
         let number = stamp.fileid / RUN_FILES as u64;
         Ok(match self.blocks.entry((root, number)) {
             Entry::Occupied(block) => block.into_mut(),
@@ -277,7 +278,7 @@ impl BlockEditor {
         })
     }
 
-    pub(super) fn write(&self, batch: &mut sled::Batch) {
+    pub(super) fn write(&self, batch: &mut Batch) {
         for ((root, number), block) in &self.blocks {
             let key = keys::fileids(*root, *number);
             if block.is_empty() {

@@ -2,6 +2,7 @@
 
 use crate::model::{Handover, Timestamp, changes_of};
 
+use super::medium::Batch;
 use super::seen::{BlockEditor, RunEditor};
 use super::{
     DirId, DirRow, KnownFile, RootId, RootRow, SeenFile, Store, StoreError, WaitRow, codec, directories,
@@ -107,7 +108,7 @@ impl Store {
     /// what was not committed is found again at the next start.
     pub fn commit(&self, transaction: Transaction) -> Result<Vec<Handover>, StoreError> {
         let mut writer = self.writer();
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::default();
         let (mut runs, mut blocks) = (RunEditor::default(), BlockEditor::default());
         let (mut head, mut changes, mut handed_over) = (writer.head, Vec::new(), Vec::new());
         for mut change in transaction.seen {
@@ -142,7 +143,7 @@ impl Store {
         ledger::apply(&changes, &mut writer.totals, &mut batch);
         self.db.apply_batch(batch)?;
         self.make_durable()?;
-        self.mark.note(commits)?;
+        self.db.note(commits)?;
         writer.commits = commits;
         writer.head = head;
         Ok(handed_over)
@@ -153,7 +154,7 @@ fn put_rows(
     roots: &[(RootId, RootRow)],
     dirs: &[(DirId, DirRow)],
     waits: &[(DirId, Vec<u8>, Option<WaitRow>)],
-    batch: &mut sled::Batch,
+    batch: &mut Batch,
 ) {
     for (id, row) in roots {
         batch.insert(keys::root(*id), directories::encode_root(row));
