@@ -21,6 +21,7 @@ mod mask;
 mod message;
 mod progress;
 mod queue;
+mod reconcile;
 mod redis_log;
 mod retry;
 mod settings;
@@ -35,3 +36,13 @@ pub use message::{Body, SCHEMA, absolute_path, json_of, path_text};
 pub use progress::{Left, SinkReport, SinkState};
 pub use settings::{EventsTarget, Mode, QueueSettings, RedisSettings, SettingsError, Sinks};
 pub use start::{Couriers, start};
+
+/// What a simulation of sinks is made of.
+#[cfg(test)]
+pub(crate) mod inside {
+    pub(crate) use super::courier::{Courier, Delivery, Sink};
+    pub(crate) use super::figures::{ops_of, payload_of};
+    pub(crate) use super::journal::Desk;
+    pub(crate) use super::progress::Pulse;
+    pub(crate) use super::reconcile::{Counted, reconcile};
+}
