@@ -25,6 +25,9 @@ mod root;
 mod run;
 mod service;
 mod settings;
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a simulation may panic")]
+mod simulation;
 mod table;
 mod upkeep;
 mod verdict;

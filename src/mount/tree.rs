@@ -176,9 +176,10 @@ impl Tree {
         Ok(names::list(&opened, path, false))
     }
 
-    /// The names of a directory, through walkdir.
+    /// The names of a directory, through walkdir, and from the server: names that the client holds prove nothing.
     pub fn walk(&self, directory: &Handle, path: &RelPath) -> Result<Listing, MountError> {
         let opened = names::open_for_names(directory, path)?;
+        names::drop_cached_names(&opened);
         Ok(names::list(&opened, path, true))
     }
 

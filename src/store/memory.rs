@@ -113,7 +113,8 @@ impl Memory {
     }
 
     pub(super) fn check(&self, commits: u64) -> Result<(), StoreError> {
-        match self.state().commits {
+        let remembered = self.state().commits;
+        match remembered {
             Some(had) if had > commits => Err(StoreError::Lost { mark: "memory".into(), has: commits, had }),
             _ => self.note(commits),
         }

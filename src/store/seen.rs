@@ -104,7 +104,7 @@ impl Store {
             return Ok(false);
         };
         let wanted = fingerprint(stamp, content);
-        Ok(decode_block(&value)?.iter().any(|(slot, print)| (*slot, *print) == (slot_of(stamp), wanted)))
+        Ok(decode_block(&value)?.iter().any(|known| (known.slot, known.print) == (slot_of(stamp), wanted)))
     }
 }
 
@@ -212,7 +212,18 @@ fn is_full(files: &[SeenFile], next: &SeenFile) -> bool {
 }
 
 /// Fingerprints of the files whose numbers share all but the last six bits: neighbours are often created together.
-pub(super) type Block = Vec<(u8, u64)>;
+pub(super) type Block = Vec<Print>;
+
+/// A file's fingerprint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Print {
+    /// The last six bits of the file's number.
+    slot: u8,
+    /// Content and modification time.
+    print: u64,
+    /// The path that had it last: when an earlier one is forgotten, the file is still known.
+    owner: u32,
+}
 
 #[derive(Serialize, Deserialize)]
 enum StoredBlock {
@@ -238,6 +249,14 @@ fn fingerprint(stamp: &Stamp, content: &ContentHash) -> u64 {
     u64::from_be_bytes(*hash.as_bytes().first_chunk::<8>().expect("a hash has 32 bytes"))
 }
 
+fn print_of(dir: DirId, file: &SeenFile, content: &ContentHash) -> Print {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&dir.0.to_be_bytes());
+    hasher.update(&file.name);
+    let owner = u32::from_be_bytes(*hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes"));
+    Print { slot: slot_of(&file.stamp), print: fingerprint(&file.stamp, content), owner }
+}
+
 /// The blocks of fileids that one transaction touches.
 #[derive(Default)]
 pub(super) struct BlockEditor {
@@ -245,24 +264,37 @@ pub(super) struct BlockEditor {
 }
 
 impl BlockEditor {
-    pub(super) fn put(&mut self, db: &Medium, root: RootId, file: &SeenFile) -> Result<(), StoreError> {
+    pub(super) fn put(
+        &mut self,
+        db: &Medium,
+        root: RootId,
+        dir: DirId,
+        file: &SeenFile,
+    ) -> Result<(), StoreError> {
         let Content::Hashed(content) = file.content else {
             return Ok(());
         };
         let block = self.load(db, root, &file.stamp)?;
-        let slot = slot_of(&file.stamp);
-        block.retain(|(known, _)| *known != slot);
-        block.push((slot, fingerprint(&file.stamp, &content)));
+        let new = print_of(dir, file, &content);
+        block.retain(|known| known.slot != new.slot);
+        block.push(new);
         Ok(())
     }
 
-    /// Forgets the fingerprint of a file that is forgotten, unless its number went to another one since.
-    pub(super) fn remove(&mut self, db: &Medium, root: RootId, file: &SeenFile) -> Result<(), StoreError> {
+    /// Forgets the fingerprint of a file that is forgotten, unless its number went to another one since, or the file to
+    /// another path.
+    pub(super) fn remove(
+        &mut self,
+        db: &Medium,
+        root: RootId,
+        dir: DirId,
+        file: &SeenFile,
+    ) -> Result<(), StoreError> {
         let Content::Hashed(content) = file.content else {
             return Ok(());
         };
-        let entry = (slot_of(&file.stamp), fingerprint(&file.stamp, &content));
-        self.load(db, root, &file.stamp)?.retain(|known| *known != entry);
+        let forgotten = print_of(dir, file, &content);
+        self.load(db, root, &file.stamp)?.retain(|known| *known != forgotten);
         Ok(())
     }
 

@@ -121,12 +121,12 @@ impl Store {
             }
             // A file that is gone keeps its fingerprint, unless its number went to another one meanwhile.
             if change.file.gone_since.is_none() {
-                blocks.put(&self.db, change.root, &change.file)?;
+                blocks.put(&self.db, change.root, change.dir, &change.file)?;
             }
             runs.put(&self.db, change.dir, change.run, change.file)?;
         }
         for (root, dir, known) in &transaction.forgotten {
-            blocks.remove(&self.db, *root, &known.file)?;
+            blocks.remove(&self.db, *root, *dir, &known.file)?;
             runs.remove(&self.db, *dir, known.run, &known.file.name)?;
         }
         runs.write(&mut batch);

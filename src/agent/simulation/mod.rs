@@ -1,0 +1,175 @@
+//! Deterministic simulation: the agent over a world that a seed decides, and checks that use no code of the crate.
+//!
+//! ```text
+//! history   the steps of a seed: what is written, renamed, unmounted, crashed, rolled back
+//! world     the server: directories, files, coarse stamps; the facts that the checks compare with
+//! mount     the client: held descriptors, held names, failing calls, changes in the middle of a look
+//! sinks     Redis and RabbitMQ behind the real couriers
+//! machine   the agent's processes, their clock, their disk; outcomes late and out of order
+//! checks    what must hold in the end
+//! ```
+//!
+//! Real are: the engine, `job.rs` down to `mount/tree.rs`, the intake, the store above `store/medium.rs`, the journal,
+//! couriers, reconciliation. Simulated are: system calls on the mount, the disk (`store/memory.rs`), sinks, clocks,
+//! threads. `tests/run sim --seeds N --from S` runs more of it; a failing seed prints its shortest history.
+//!
+//! While a history runs, and after each: nothing that was there all the time is on record as gone; no directory goes
+//! unchecked for longer than the interval while the mount answers. In the end: every file that stayed was handed over,
+//! once; every message's id is that of its path and content, which lay there, whole; the queue got every number of the
+//! journal, the same each time; the statistics are those of the files.
+
+mod chance;
+mod checks;
+mod contents;
+mod history;
+mod machine;
+mod mount;
+mod sinks;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+
+use history::{Config, Step};
+use machine::{Machine, nanoseconds};
+use world::{MILLISECOND, SECOND, Time};
+
+/// Histories in an ordinary run of the tests.
+const SEEDS: u64 = 1_000;
+
+/// How long things may take to come right once nothing goes wrong any more: files given up, sinks that wait.
+const CALM: Time = 120 * SECOND;
+
+/// What came of a history.
+struct Ended {
+    failure: Option<String>,
+    /// What was done, in short: equal for equal runs.
+    trace: blake3::Hash,
+}
+
+fn play(seed: u64, config: &Config, steps: &[Step], runtime: &Runtime) -> Ended {
+    run(Machine::new(config, seed, runtime), steps)
+}
+
+/// Plays a history once more and prints all that is done.
+fn tell(seed: u64, config: &Config, steps: &[Step], runtime: &Runtime) {
+    let mut machine = Machine::new(config, seed, runtime);
+    machine.is_told = true;
+    run(machine, steps);
+}
+
+fn run(mut machine: Machine<'_>, steps: &[Step]) -> Ended {
+    machine.run_until(10 * MILLISECOND);
+    for step in steps {
+        machine.take(step);
+        if machine.failure.is_some() {
+            break;
+        }
+    }
+    settle(&mut machine);
+    Ended { trace: machine.trace.finalize(), failure: machine.failure }
+}
+
+/// Lets things calm down until all is as it must be, and then sees whether it stays so.
+fn settle(machine: &mut Machine<'_>) {
+    machine.calm();
+    let end = machine.now + CALM;
+    let mut verdict = checks::verify(machine);
+    let mut good_since = None;
+    let rest = 2 * nanoseconds(machine.config.interval) + 2_500 * MILLISECOND;
+    while machine.failure.is_none() {
+        match (&verdict, good_since) {
+            (Ok(()), Some(since)) if machine.now - since >= rest => break,
+            (Ok(()), None) if machine.mount.client().world.next_growth().is_some() => {}
+            (Ok(()), None) => good_since = Some(machine.now),
+            (Ok(()), Some(_)) => {}
+            (Err(what), Some(_)) => return machine.fail(format!("all was well, then: {what}")),
+            (Err(what), None) if machine.now >= end => return machine.fail(what.clone()),
+            (Err(_), None) => {}
+        }
+        machine.run_until(machine.now + 500 * MILLISECOND);
+        verdict = checks::verify(machine);
+    }
+    machine.check_all_bounds();
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime needs no resources")
+}
+
+/// Takes away steps, ever fewer at a time, as long as the history fails in the same way or another.
+fn shrink(seed: u64, config: &Config, mut steps: Vec<Step>, runtime: &Runtime) -> (Vec<Step>, String) {
+    let fails = |steps: &[Step]| play(seed, config, steps, runtime).failure;
+    let mut failure = fails(&steps).unwrap_or_default();
+    let mut size = steps.len().div_ceil(2).max(1);
+    loop {
+        let mut at = 0;
+        let mut shorter = false;
+        while at < steps.len() {
+            let mut fewer = steps.clone();
+            let removed: Vec<Step> = fewer.drain(at..(at + size).min(steps.len())).collect();
+            // The time that passes stays, if it can.
+            let waited: Time = removed.iter().map(|step| step.after).sum();
+            if let Some(next) = fewer.get_mut(at) {
+                next.after += waited;
+            }
+            if let Some(what) = fails(&fewer) {
+                (steps, failure, shorter) = (fewer, what, true);
+            } else {
+                at += size;
+            }
+        }
+        if size == 1 && !shorter {
+            return (steps, failure);
+        }
+        size = if shorter { size } else { size.div_ceil(2).max(1) }.min(steps.len().max(1));
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+#[test]
+fn every_history_ends_well() {
+    let (first, count) =
+        (number("NFS_SCOUT_SIM_FROM").unwrap_or(1), number("NFS_SCOUT_SIM_SEEDS").unwrap_or(SEEDS));
+    let deadline =
+        number("NFS_SCOUT_SIM_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let runtime = runtime();
+    let most = number("NFS_SCOUT_SIM_FAILURES").unwrap_or(1);
+    let (mut done, mut failed) = (0, Vec::new());
+    for seed in first..first + count {
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) || failed.len() as u64 >= most {
+            break;
+        }
+        let (config, steps) = history::of_seed(seed);
+        if play(seed, &config, &steps, &runtime).failure.is_some() {
+            let (shortest, failure) = shrink(seed, &config, steps, &runtime);
+            let steps: Vec<String> = shortest.iter().map(|step| format!("\n  {step}")).collect();
+            eprintln!("seed {seed}: {failure}\n  {config:?}{}", steps.concat());
+            if std::env::var_os("NFS_SCOUT_SIM_TELL").is_some() {
+                tell(seed, &config, &shortest, &runtime);
+            }
+            failed.push(seed);
+        }
+        done += 1;
+    }
+    eprintln!("{done} histories from seed {first} on were played");
+    assert!(done > 0 && failed.is_empty(), "these seeds failed: {failed:?}");
+}
+
+#[test]
+fn a_seed_gives_the_same_run_twice() {
+    let runtime = runtime();
+    for seed in 1..100 {
+        let (config, steps) = history::of_seed(seed);
+        let runs = [(); 2].map(|()| play(seed, &config, &steps, &runtime).trace);
+        assert_eq!(runs[0], runs[1], "seed {seed}");
+    }
+}
