@@ -200,7 +200,8 @@ fn configure(chance: &mut Chance) -> Config {
         give_up: Duration::from_secs(chance.of(&[8, 12])),
         audit: chance.percent(25).then_some(Duration::from_secs(4)),
         audit_stat: chance.percent(30),
-        history: Duration::from_secs(chance.of(&[86_400, 86_400, 2])),
+        // Longer than any file waits: one that is forgotten before it is read again is news.
+        history: Duration::from_secs(chance.of(&[86_400, 86_400, 30])),
         send_moved: chance.percent(10),
         once: chance.of(&[0, 0, 0, 20, 100]),
         delay: chance.of(&[MILLISECOND, 20 * MILLISECOND, 150 * MILLISECOND]),
@@ -215,6 +216,7 @@ fn step(chance: &mut Chance, config: &Config) -> Step {
         0..4 => 0,
         4..7 => chance.below(50 * MILLISECOND),
         7..9 => chance.below(SECOND),
+        _ if config.history.as_secs() < 60 && chance.percent(20) => 32 * SECOND,
         _ => chance.below(4 * SECOND),
     };
     let what = match chance.below(100) {

@@ -286,6 +286,8 @@ impl<'a> Machine<'a> {
         if found != std::mem::replace(&mut process.found_root, found) {
             self.calm_since = self.calm_since.max(self.now);
         }
+        let table = &process.engine.table;
+        self.looks.retain(|dir, _| table.get(*dir).is_some_and(|directory| directory.gone_since.is_none()));
         let mut looks = Vec::new();
         while let Some((_, job)) = process.engine.next_job(now) {
             self.count += 1;
@@ -365,22 +367,25 @@ impl<'a> Machine<'a> {
     fn check_gone(&mut self, touched: &[DirId]) {
         let Some(process) = &self.process else { return };
         let patience = 2 * self.config.delay + nanoseconds(self.config.commit_delay) + 300 * MILLISECOND;
-        let since = self.now.saturating_sub(patience);
-        let since = if self.hang_until + SECOND > since { 0 } else { since };
-        let recent = process.clock(self.now).wall.minus(Duration::from_secs(1));
-        let is_recent = |gone: Option<Timestamp>| gone.is_some_and(|gone| gone >= recent);
+        // A client that goes by time stamps may show old names for a tick, and until its names are dropped.
+        let held = if self.config.names_by_stamp { 2 * self.config.tick + 5 * SECOND } else { 0 };
+        let hung = self.hang_until + SECOND > self.now.saturating_sub(patience);
+        let is_wrong = |gone: Option<Timestamp>, world: &World, path: &str| {
+            let gone = gone.map(|gone| nanoseconds(gone.since(wall(0))));
+            gone.is_some_and(|gone| !hung && !world.was_absent(path, gone.saturating_sub(patience + held)))
+        };
         let mut wrong = None;
         let client = self.mount.client();
         for dir in touched {
             let Some(directory) = process.engine.table.get(*dir) else { continue };
             let path = process.engine.table.path(*dir);
             let shown = if path.is_root() { String::new() } else { format!("{path}/") };
-            if is_recent(directory.gone_since) && !client.world.was_absent(&shown, since) {
+            if is_wrong(directory.gone_since, &client.world, &shown) {
                 wrong = Some(shown.clone());
             }
             for known in process.store.known(*dir).unwrap_or_default().into_values() {
                 let file = format!("{shown}{}", String::from_utf8_lossy(&known.file.name));
-                if is_recent(known.file.gone_since) && !client.world.was_absent(&file, since) {
+                if is_wrong(known.file.gone_since, &client.world, &file) {
                     wrong = Some(file);
                 }
             }

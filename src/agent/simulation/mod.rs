@@ -84,9 +84,8 @@ fn settle(machine: &mut Machine<'_>) {
             (Ok(()), None) if machine.mount.client().world.next_growth().is_some() => {}
             (Ok(()), None) => good_since = Some(machine.now),
             (Ok(()), Some(_)) => {}
-            (Err(what), Some(_)) => return machine.fail(format!("all was well, then: {what}")),
-            (Err(what), None) if machine.now >= end => return machine.fail(what.clone()),
-            (Err(_), None) => {}
+            (Err(what), _) if machine.now >= end => return machine.fail(what.clone()),
+            (Err(_), _) => good_since = None,
         }
         machine.run_until(machine.now + 500 * MILLISECOND);
         verdict = checks::verify(machine);

@@ -103,6 +103,9 @@ pub(super) struct World {
     /// Numbers that may be used again, each with the names that it had.
     free_numbers: Vec<(u64, BTreeSet<Vec<u8>>)>,
     names_of: HashMap<u64, BTreeSet<Vec<u8>>>,
+    /// The names that a number had before it was given again. It does not get them anew: a file of the same name and
+    /// number is taken for the one that was seen, as one rewritten in place would be.
+    earlier_names: HashMap<u64, BTreeSet<Vec<u8>>>,
     growing: BTreeMap<(Time, Key), (Time, usize)>,
     pub(super) mounted: Mounted,
     pub(super) mount_id: u64,
@@ -126,6 +129,7 @@ impl World {
             next_number: 100,
             free_numbers: Vec::new(),
             names_of: HashMap::new(),
+            earlier_names: HashMap::new(),
             growing: BTreeMap::new(),
             mounted: Mounted::Right,
             mount_id: 1,
@@ -207,7 +211,12 @@ impl World {
         let usable = |(_, names): &(u64, BTreeSet<Vec<u8>>)| !names.contains(name);
         let reused = if self.reuse_numbers { self.free_numbers.iter().position(usable) } else { None };
         let number = match reused {
-            Some(at) => self.free_numbers.remove(at).0,
+            Some(at) => {
+                let (number, names) = self.free_numbers.remove(at);
+                self.earlier_names.insert(number, names.clone());
+                self.names_of.insert(number, names);
+                number
+            }
             None => {
                 self.next_number += 1;
                 self.next_number
@@ -380,7 +389,9 @@ impl World {
         let suffix = if old.ends_with(b".tgz") { ".tgz" } else { ".dat" };
         let name = format!("{}{suffix}", name.split('.').next().unwrap_or_default()).into_bytes();
         let there = self.entries(to).and_then(|entries| entries.get(&name)).copied();
-        if there.is_some_and(|there| self.entries(there).is_some() || there == key) {
+        let number = self.inodes.get(&key).map_or(0, |inode| inode.number);
+        let had_it = self.earlier_names.get(&number).is_some_and(|names| names.contains(&name));
+        if had_it || there.is_some_and(|there| self.entries(there).is_some() || there == key) {
             return;
         }
         self.unlink(from, &old);
