@@ -59,7 +59,7 @@ impl Engine {
         match looked {
             Ok(Looked { stamp, listing: None, round_trip }) => {
                 self.answered(root, round_trip, now);
-                self.unchanged(dir, stamp, began);
+                self.unchanged(dir, stamp, began, now);
             }
             Ok(Looked { stamp, listing: Some(listing), round_trip }) => {
                 self.answered(root, round_trip, now);
@@ -83,10 +83,10 @@ impl Engine {
         self.roots.get(root).is_some_and(|root| root.tree.is_some())
     }
 
-    fn unchanged(&mut self, dir: DirId, stamp: Stamp, began: Now) {
+    fn unchanged(&mut self, dir: DirId, stamp: Stamp, began: Now, now: Now) {
         self.reporter.emit(&Event::DirectoryUnchanged);
         if let Some(root) = self.root_mut(dir) {
-            root.server_time.observe(&stamp, began.steady);
+            root.server_time.observe(&stamp, now.steady);
             root.agenda.looked(dir, began.steady, &Sighting { rpcs: 1, ..Sighting::default() });
         }
         if let Some(directory) = self.table.get_mut(dir) {
@@ -156,7 +156,7 @@ impl Engine {
         }
         let changed = self.table.get(dir).is_some_and(|directory| directory.stamp != Some(stamp));
         let sighting = self.sighting(dir, &stamp, listing, changed, began);
-        let racy = self.note_stamp(dir, stamp, began, server_time);
+        let racy = self.note_stamp(dir, stamp, began, server_time, now);
         let known = self.store.known(dir)?;
         let found = self.compare(dir, listing, &known, now);
         let not_before = self.table.get(dir).and_then(|directory| directory.looked_at);
@@ -200,16 +200,18 @@ impl Engine {
     }
 
     /// Notes what the stamp says of the server's clock and of the listing under it.
-    fn note_stamp(&mut self, dir: DirId, stamp: Stamp, began: Now, at_look: ServerTime) -> bool {
+    ///
+    /// A new stamp counts as seen when the answer came: a server that hung may have given it at the last moment.
+    fn note_stamp(&mut self, dir: DirId, stamp: Stamp, began: Now, at_look: ServerTime, now: Now) -> bool {
         let known = self.table.get(dir).map(|directory| (directory.stamp, directory.stamp_since));
         let is_same = known.is_some_and(|(known, _)| known == Some(stamp));
         let is_change = known.is_some_and(|(known, _)| known.is_some()) && !is_same;
         match self.root_mut(dir) {
-            Some(root) if is_change => root.server_time.observe_change(&stamp, began.steady),
-            Some(root) => root.server_time.observe(&stamp, began.steady),
+            Some(root) if is_change => root.server_time.observe_change(&stamp, now.steady),
+            Some(root) => root.server_time.observe(&stamp, now.steady),
             None => {}
         }
-        let since = known.filter(|_| is_same).map_or(began.steady, |(_, since)| since);
+        let since = known.filter(|_| is_same).map_or(now.steady, |(_, since)| since);
         if let Some(directory) = self.table.get_mut(dir) {
             directory.stamp_since = since;
         }

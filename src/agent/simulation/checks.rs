@@ -47,13 +47,11 @@ fn handed_over(machine: &Machine<'_>) -> Result<BTreeMap<Seq, Message>, String> 
 /// Every content that a file ever had.
 fn contents(machine: &Machine<'_>) -> Known {
     let client = machine.mount.client();
-    let lengths = client.world.lay_at.iter().map(|(_, item, archive, length)| (*item, *archive, *length));
-    let distinct: std::collections::BTreeSet<_> = lengths.collect();
     let hash = |(item, archive, length): (usize, bool, usize)| {
         let bytes = &content(item, archive).bytes[..length];
         (*blake3::hash(bytes).as_bytes(), (item, length))
     };
-    distinct.into_iter().map(hash).collect()
+    client.world.contents.iter().copied().map(hash).collect()
 }
 
 fn check_message(machine: &Machine<'_>, message: &Message, known: &Known) -> Result<(usize, usize), String> {
@@ -67,9 +65,10 @@ fn check_message(machine: &Machine<'_>, message: &Message, known: &Known) -> Res
         return Err(format!("{path} was handed over with the wrong id"));
     }
     let client = machine.mount.client();
-    let Item { archive, end, .. } = client.world.items[item];
-    if !client.world.lay_at.contains(&(path.clone(), item, archive, length)) {
-        return Err(format!("{path} was handed over with a content that never lay there"));
+    let Item { archive, end, ref paths, .. } = client.world.items[item];
+    // Its directory may be renamed while it is read: then the file may have grown elsewhere.
+    if !paths.contains(path) {
+        return Err(format!("{path} was handed over for a file that never lay there"));
     }
     let is_whole = length == content(item, archive).bytes.len();
     match message.kind {

@@ -228,7 +228,9 @@ fn step(chance: &mut Chance, config: &Config) -> Step {
         70..72 => Happening::Hang(chance.below(3 * SECOND)),
         72..76 => {
             let lies = [Mounted::Right, Mounted::Bare, Mounted::Nothing, Mounted::Other];
-            Happening::Mount(chance.of(&lies), chance.percent(50))
+            // What is gone is forgotten while the mount is away, too: it may not be away for longer than that takes.
+            let lies = if config.history.as_secs() < 60 { &lies[..1] } else { &lies[..] };
+            Happening::Mount(chance.of(lies), chance.percent(50))
         }
         76..78 if config.audit.is_some() => {
             Happening::ServerClock(chance.of(&[-3_600, -7, -1, 1, 7, 3_600]) * 1_000_000_000)

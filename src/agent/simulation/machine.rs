@@ -369,10 +369,12 @@ impl<'a> Machine<'a> {
         let patience = 2 * self.config.delay + nanoseconds(self.config.commit_delay) + 300 * MILLISECOND;
         // A client that goes by time stamps may show old names for a tick, and until its names are dropped.
         let held = if self.config.names_by_stamp { 2 * self.config.tick + 5 * SECOND } else { 0 };
-        let hung = self.hang_until + SECOND > self.now.saturating_sub(patience);
         let is_wrong = |gone: Option<Timestamp>, world: &World, path: &str| {
             let gone = gone.map(|gone| nanoseconds(gone.since(wall(0))));
-            gone.is_some_and(|gone| !hung && !world.was_absent(path, gone.saturating_sub(patience + held)))
+            let hung = |gone| gone <= self.hang_until + SECOND;
+            gone.is_some_and(|gone| {
+                !hung(gone) && !world.was_absent(path, gone.saturating_sub(patience + held))
+            })
         };
         let mut wrong = None;
         let client = self.mount.client();

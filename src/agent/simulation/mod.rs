@@ -15,7 +15,7 @@
 //!
 //! While a history runs, and after each: nothing that was there all the time is on record as gone; no directory goes
 //! unchecked for longer than the interval while the mount answers. In the end: every file that stayed was handed over,
-//! once; every message's id is that of its path and content, which lay there, whole; the queue got every number of the
+//! once; every message's id is that of its path and content, of a file that lay there, whole; the queue got every number of the
 //! journal, the same each time; the statistics are those of the files.
 
 mod chance;

@@ -113,8 +113,8 @@ pub(super) struct World {
     present: BTreeSet<String>,
     /// When a path was absent last, of those that are there now.
     absent_until: HashMap<String, Time>,
-    /// Every content that ever lay at a path.
-    pub(super) lay_at: BTreeSet<(String, usize, bool, usize)>,
+    /// Every content that any file ever had: of which item, whether an archive, how long.
+    pub(super) contents: BTreeSet<(usize, bool, usize)>,
 }
 
 impl World {
@@ -136,7 +136,7 @@ impl World {
             items: Vec::new(),
             present: BTreeSet::new(),
             absent_until: HashMap::new(),
-            lay_at: BTreeSet::new(),
+            contents: BTreeSet::new(),
         };
         for _ in [TOP, OUTSIDE, OTHER_TOP] {
             world.new_inode(b"", Body::Directory(BTreeMap::new()));
@@ -185,6 +185,7 @@ impl World {
         (inode.mtime, inode.ctime) = (server, server);
         inode.version += 1;
         let (done, item) = (file.length == file.end, file.item);
+        self.contents.insert((file.content, file.archive, file.length));
         if done {
             self.items[item].complete = Some(now);
         }
@@ -342,6 +343,7 @@ impl World {
             Write::Grow { gap, pieces } => (0, Some((gap, end.div_ceil(usize::from(pieces).max(1))))),
         };
         let file = File { content: item, archive, length, end, item };
+        self.contents.insert((item, archive, length));
         let key = self.new_inode(name, Body::File(file));
         let complete = growth.is_none().then_some(self.now);
         self.items.push(Item {
@@ -521,17 +523,16 @@ impl World {
                         next.push((*key, format!("{path}/")));
                     }
                     Body::File(file) => {
-                        lying.push((path.clone(), file.content, file.archive, file.length));
+                        lying.push((path.clone(), file.item));
                         present.insert(path);
                     }
                 }
             }
         }
-        for (path, item, archive, length) in lying {
+        for (path, item) in lying {
             if !self.items[item].paths.contains(&path) {
-                self.items[item].paths.insert(path.clone());
+                self.items[item].paths.insert(path);
             }
-            self.lay_at.insert((path, item, archive, length));
         }
         for path in present.difference(&self.present) {
             self.absent_until.insert(path.clone(), self.now);
