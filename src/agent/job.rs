@@ -20,7 +20,7 @@ use crate::store::{DirId, KnownFile};
 pub(super) enum Effort {
     /// List it only if its stamp is not the one given.
     IfChanged(Stamp),
-    /// List it whatever its stamp says, with the client's cached names dropped: it was racy.
+    /// List it whatever its stamp says: it was racy.
     Confirm,
     /// List it by walkdir, whatever its stamp says: first contact, or the audit.
     Walk,
@@ -200,8 +200,7 @@ fn look(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result<Looke
     let round_trip = watch.elapsed();
     let listing = match effort {
         Effort::IfChanged(known) if known == stamp => None,
-        Effort::IfChanged(_) => Some(tree.names(&held, path, false)?),
-        Effort::Confirm => Some(tree.names(&held, path, true)?),
+        Effort::IfChanged(_) | Effort::Confirm => Some(tree.names(&held, path)?),
         Effort::Walk => Some(tree.walk(&held, path)?),
     };
     // Only afterwards: then every name that was listed was below this path.
@@ -220,7 +219,7 @@ fn look_again(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result
     let round_trip = watch.elapsed();
     let listing = match effort {
         Effort::Walk => tree.walk(&held, path)?,
-        Effort::IfChanged(_) | Effort::Confirm => tree.names(&held, path, true)?,
+        Effort::IfChanged(_) | Effort::Confirm => tree.names(&held, path)?,
     };
     Ok(Looked { stamp, listing: Some(listing), round_trip })
 }

@@ -38,7 +38,7 @@ impl Engine {
         Some(match directory.stamp {
             _ if directory.audit => Effort::Walk,
             None => Effort::Walk,
-            Some(_) if directory.unfinished || (directory.racy && aged) => Effort::Confirm,
+            Some(_) if directory.racy && aged => Effort::Confirm,
             Some(stamp) => Effort::IfChanged(stamp),
         })
     }
@@ -426,7 +426,6 @@ impl Engine {
         self.turns.retain(|turn| *turn != dir);
         let root = self.root_of(dir);
         let Some(directory) = self.table.get_mut(dir) else { return };
-        directory.unfinished = !pass.conclusive;
         if !pass.conclusive {
             return self.look_again_soon(dir, &pass, now);
         }

@@ -26,7 +26,6 @@ mod run;
 mod service;
 mod settings;
 #[cfg(test)]
-#[expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a simulation may panic")]
 mod simulation;
 mod table;
 mod upkeep;

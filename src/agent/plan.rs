@@ -207,7 +207,7 @@ fn walk(tree: &Arc<Tree>) -> Result<(u64, Traffic), PlanError> {
 fn see(tree: &Tree, visit: &Visit) -> Result<(Stamp, Listing), MountError> {
     let held = tree.directory(visit.id, &visit.path)?;
     let stamp = tree.refresh(&held, &visit.path)?;
-    let mut listing = tree.names(&held, &visit.path, false)?;
+    let mut listing = tree.names(&held, &visit.path)?;
     let untold = listing.entries.iter().filter(|entry| entry.kind == EntryKind::Unknown).count();
     if untold <= ASKED_FOR_TYPE {
         for entry in listing.entries.iter_mut().filter(|entry| entry.kind == EntryKind::Unknown) {

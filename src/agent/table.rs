@@ -33,8 +33,6 @@ pub(super) struct Directory {
     pub failures: u32,
     /// Whether its next look lists it whatever its stamp says.
     pub audit: bool,
-    /// Whether its last listing did not lead to everything being on record: the client's names may be the reason.
-    pub unfinished: bool,
     /// Whether it was found in the first walk of its root.
     pub first_contact: bool,
     /// Whether it lies on another file system and is left alone.
@@ -61,7 +59,6 @@ impl Directory {
             gone_since: None,
             failures: 0,
             audit: false,
-            unfinished: false,
             first_contact: false,
             excluded: false,
             done: false,

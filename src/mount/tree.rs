@@ -167,16 +167,17 @@ impl Tree {
         }
     }
 
-    /// The names of a directory, through getdents.
-    pub fn names(&self, directory: &Handle, path: &RelPath, drop_cache: bool) -> Result<Listing, MountError> {
+    /// The names of a directory, through getdents, and from the server.
+    ///
+    /// Names that the client holds are dropped first: they may be of an earlier moment of the same tick, and show a name
+    /// that is gone or hide one that is there. Where the stamp has moved since they were read, they are void anyway.
+    pub fn names(&self, directory: &Handle, path: &RelPath) -> Result<Listing, MountError> {
         let opened = names::open_for_names(directory, path)?;
-        if drop_cache {
-            names::drop_cached_names(&opened);
-        }
+        names::drop_cached_names(&opened);
         Ok(names::list(&opened, path, false))
     }
 
-    /// The names of a directory, through walkdir, and from the server: names that the client holds prove nothing.
+    /// The names of a directory, through walkdir, and from the server.
     pub fn walk(&self, directory: &Handle, path: &RelPath) -> Result<Listing, MountError> {
         let opened = names::open_for_names(directory, path)?;
         names::drop_cached_names(&opened);
@@ -256,7 +257,7 @@ mod tests {
         symlink("file", folder.path().join("link")).unwrap();
         let tree = open_tree(folder.path());
         let (path, root) = (RelPath::root(), tree.directory(0, &RelPath::root()).unwrap());
-        let mut one = tree.names(&root, &path, true).unwrap();
+        let mut one = tree.names(&root, &path).unwrap();
         let mut other = tree.walk(&root, &path).unwrap();
         one.entries.sort_by(|a, b| a.name.cmp(&b.name));
         other.entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -298,7 +299,7 @@ mod tests {
         assert!(path.as_bytes().len() > 5000);
         let tree = open_tree(folder.path());
         let deep = tree.directory(7, &path).unwrap();
-        assert_eq!(tree.names(&deep, &path, false).unwrap().entries.len(), 1);
+        assert_eq!(tree.names(&deep, &path).unwrap().entries.len(), 1);
         assert_eq!(tree.walk(&deep, &path).unwrap().entries.len(), 1);
     }
 

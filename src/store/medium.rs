@@ -192,6 +192,7 @@ impl Medium {
 }
 
 /// Rows, from both ends.
+#[cfg_attr(test, expect(clippy::large_enum_variant, reason = "outside of tests there is but the one"))]
 pub(super) enum Rows {
     Sled(sled::Iter),
     #[cfg(test)]

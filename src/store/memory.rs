@@ -30,7 +30,6 @@ struct State {
     commits: Option<u64>,
     /// Changes that are still done before everything fails.
     fuse: Option<u32>,
-    steps: u64,
 }
 
 /// What ends the process.
@@ -53,12 +52,11 @@ impl Memory {
         self.state().fuse == Some(0)
     }
 
-    /// Loses what `loss` takes: all that is not safe, but for a part of it as large as `kept` (0 to 1) says.
-    pub(crate) fn lose(&self, loss: Loss, kept: f64) {
+    /// Loses what `loss` takes: all that is not safe but for `kept` percent of it.
+    pub(crate) fn lose(&self, loss: Loss, kept: u8) {
         let mut state = self.state();
         let safe = if loss == Loss::Process { state.flushed } else { 0 };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small index")]
-        let more = ((state.log.len() - safe) as f64 * kept) as usize;
+        let more = (state.log.len() - safe) * usize::from(kept) / 100;
         let log: Vec<Change> = state.log.drain(..).take(safe + more).collect();
         for change in log {
             apply(&mut state.synced, change);
@@ -122,7 +120,6 @@ impl Memory {
 
     fn step(&self) -> Result<MutexGuard<'_, State>, StoreError> {
         let mut state = self.state();
-        state.steps += 1;
         match &mut state.fuse {
             Some(0) => return Err(dead()),
             Some(left) => *left -= 1,

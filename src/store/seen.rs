@@ -104,7 +104,7 @@ impl Store {
             return Ok(false);
         };
         let wanted = fingerprint(stamp, content);
-        Ok(decode_block(&value)?.iter().any(|known| (known.slot, known.print) == (slot_of(stamp), wanted)))
+        Ok(decode_block(&value)?.iter().any(|known| (known.slot, known.content) == (slot_of(stamp), wanted)))
     }
 }
 
@@ -220,7 +220,7 @@ pub(super) struct Print {
     /// The last six bits of the file's number.
     slot: u8,
     /// Content and modification time.
-    print: u64,
+    content: u64,
     /// The path that had it last: when an earlier one is forgotten, the file is still known.
     owner: u32,
 }
@@ -254,7 +254,7 @@ fn print_of(dir: DirId, file: &SeenFile, content: &ContentHash) -> Print {
     hasher.update(&dir.0.to_be_bytes());
     hasher.update(&file.name);
     let owner = u32::from_be_bytes(*hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes"));
-    Print { slot: slot_of(&file.stamp), print: fingerprint(&file.stamp, content), owner }
+    Print { slot: slot_of(&file.stamp), content: fingerprint(&file.stamp, content), owner }
 }
 
 /// The blocks of fileids that one transaction touches.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::contents::content;
+use super::contents::{content, is_archive};
 use super::machine::Machine;
 use super::sinks::{Figures, Message};
 use super::world::{Body, Item};
@@ -122,7 +122,7 @@ fn check_figures(
 ) -> Result<(), String> {
     let mut expected = Figures { cursor: handed_over.keys().max().copied(), ..Figures::default() };
     for message in handed_over.values() {
-        let archive = message.path.ends_with(".tgz");
+        let archive = is_archive(&message.path);
         let item = known.get(&message.hash).map_or(0, |(item, _)| *item);
         count(&mut expected, message.kind, item, archive);
     }

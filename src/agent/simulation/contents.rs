@@ -25,6 +25,11 @@ pub(super) struct Job {
     pub(super) experiments: Vec<&'static str>,
 }
 
+/// Whether a file of this name is read as an archive.
+pub(super) fn is_archive(name: impl AsRef<[u8]>) -> bool {
+    name.as_ref().ends_with(b".tgz")
+}
+
 /// The archive with this number, or the plain file.
 pub(super) fn content(number: usize, archive: bool) -> &'static Content {
     static POOL: OnceLock<Vec<Content>> = OnceLock::new();
@@ -34,10 +39,10 @@ pub(super) fn content(number: usize, archive: bool) -> &'static Content {
 
 fn job(number: usize) -> Content {
     let mut experiments = Vec::new();
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         experiments.push("ATLAS");
     }
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         experiments.push("CMS");
     }
     let job = Job {

@@ -5,11 +5,13 @@ use std::fmt;
 use std::time::Duration;
 
 use super::chance::Chance;
+use super::contents::is_archive;
 use super::world::{MILLISECOND, Mounted, SECOND, Time};
 use crate::store::Loss;
 
 /// How things are set up.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent properties of a world")]
 pub(super) struct Config {
     /// The tick of the server's time stamps.
     pub(super) tick: Time,
@@ -257,7 +259,7 @@ fn change(chance: &mut Chance, config: &Config) -> Change {
     match chance.below(100) {
         0..50 => {
             let name = chance.of(&NAMES);
-            Change::Make { dir: any(chance), name, make: make(chance, config, name.ends_with(".tgz")) }
+            Change::Make { dir: any(chance), name, make: make(chance, config, is_archive(name)) }
         }
         50..58 => Change::Remove { file: any(chance) },
         58..61 => Change::Touch { file: any(chance) },

@@ -170,7 +170,9 @@ impl<'a> Machine<'a> {
             let mut client = self.mount.client();
             client.faults.clear();
             let late: Vec<_> = client.in_calls.drain(..).collect();
-            late.iter().for_each(|(_, change)| client.world.apply(change));
+            for (_, change) in &late {
+                client.world.apply(change);
+            }
             if client.world.mounted != Mounted::Right {
                 client.world.mounted = Mounted::Right;
                 client.world.mount_id += 1;
@@ -317,7 +319,7 @@ impl<'a> Machine<'a> {
         let gap = self.now.saturating_sub(before.max(self.calm_since).max(self.hang_until));
         let interval = nanoseconds(self.config.interval);
         if gap > interval + interval / 10 + 50 * MILLISECOND {
-            self.fail(format!("{path} was not looked at for {:?}", Duration::from_nanos(gap)));
+            self.fail(&format!("{path} was not looked at for {:?}", Duration::from_nanos(gap)));
         }
     }
 
@@ -394,7 +396,7 @@ impl<'a> Machine<'a> {
         }
         drop(client);
         if let Some(path) = wrong {
-            self.fail(format!("{path} is on record as gone, and was there all the time"));
+            self.fail(&format!("{path} is on record as gone, and was there all the time"));
         }
     }
 
@@ -402,11 +404,11 @@ impl<'a> Machine<'a> {
         match result {
             Ok(()) => {}
             Err(_) if self.memory.is_dead() => self.die(),
-            Err(error) => self.fail(format!("the store failed: {error}")),
+            Err(error) => self.fail(&format!("the store failed: {error}")),
         }
     }
 
-    pub(super) fn fail(&mut self, what: String) {
+    pub(super) fn fail(&mut self, what: &str) {
         if self.failure.is_none() {
             self.failure = Some(format!("at {:?}: {what}", Duration::from_nanos(self.now)));
         }
@@ -421,7 +423,7 @@ impl<'a> Machine<'a> {
                 self.pump();
             }
             Err(_) if self.memory.is_dead() => self.die(),
-            Err(error) => self.fail(format!("the agent does not start: {error}")),
+            Err(error) => self.fail(&format!("the agent does not start: {error}")),
         }
     }
 
@@ -465,7 +467,7 @@ impl<'a> Machine<'a> {
     fn die(&mut self) {
         self.process = None;
         let (loss, kept) = self.loss;
-        self.memory.lose(loss, f64::from(kept) / 100.0);
+        self.memory.lose(loss, kept);
         self.start_at = self.now + 100 * MILLISECOND + self.chance.below(SECOND);
         self.trace.update(b"died");
     }
@@ -511,7 +513,7 @@ impl<'a> Machine<'a> {
             return self.die();
         }
         // What the end of a process leaves unflushed, its own last writes, sled writes out when it is dropped.
-        self.memory.lose(Loss::Process, 1.0);
+        self.memory.lose(Loss::Process, 100);
         self.start_at = self.now + 100 * MILLISECOND + self.chance.below(SECOND);
     }
 

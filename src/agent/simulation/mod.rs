@@ -84,7 +84,7 @@ fn settle(machine: &mut Machine<'_>) {
             (Ok(()), None) if machine.mount.client().world.next_growth().is_some() => {}
             (Ok(()), None) => good_since = Some(machine.now),
             (Ok(()), Some(_)) => {}
-            (Err(what), _) if machine.now >= end => return machine.fail(what.clone()),
+            (Err(what), _) if machine.now >= end => return machine.fail(what),
             (Err(_), _) => good_since = None,
         }
         machine.run_until(machine.now + 500 * MILLISECOND);

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::contents::content;
+use super::contents::{content, is_archive};
 use super::history::{Config, Make, Write};
 
 /// A point in simulated time, in nanoseconds.
@@ -214,17 +214,14 @@ impl World {
         self.next_key += 1;
         let usable = |(_, names): &(u64, BTreeSet<Vec<u8>>)| !names.contains(name);
         let reused = if self.reuse_numbers { self.free_numbers.iter().position(usable) } else { None };
-        let number = match reused {
-            Some(at) => {
-                let (number, names) = self.free_numbers.remove(at);
-                self.earlier_names.insert(number, names.clone());
-                self.names_of.insert(number, names);
-                number
-            }
-            None => {
-                self.next_number += 1;
-                self.next_number
-            }
+        let number = if let Some(at) = reused {
+            let (number, names) = self.free_numbers.remove(at);
+            self.earlier_names.insert(number, names.clone());
+            self.names_of.insert(number, names);
+            number
+        } else {
+            self.next_number += 1;
+            self.next_number
         };
         let now = self.server_now();
         self.inodes.insert(key, Inode { number, body, mtime: now, ctime: now, version: 0 });
@@ -337,7 +334,7 @@ impl World {
         {
             return;
         }
-        let archive = name.ends_with(b".tgz");
+        let archive = is_archive(name);
         let item = self.items.len();
         let whole = content(item, archive).bytes.len();
         let end = if make.broken { whole * 2 / 3 } else { whole };
@@ -391,7 +388,7 @@ impl World {
         let Some((from, old, key)) = self.pick_file(file) else { return };
         let to = self.pick_dir(dir);
         // What is an archive stays one: another suffix would mean another way of reading it.
-        let suffix = if old.ends_with(b".tgz") { ".tgz" } else { ".dat" };
+        let suffix = if is_archive(&old) { ".tgz" } else { ".dat" };
         let name = format!("{}{suffix}", name.split('.').next().unwrap_or_default()).into_bytes();
         let there = self.entries(to).and_then(|entries| entries.get(&name)).copied();
         let number = self.inodes.get(&key).map_or(0, |inode| inode.number);
