@@ -2,35 +2,23 @@
 //! of these. It stands in for `service.rs` and `run.rs`: hands out the engine's jobs, lets outcomes come late and in
 //! another order, commits, ends and begins again.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use super::chance::Chance;
 use super::history::{Config, Happening, Step};
 use super::mount::Mount;
+use super::process::{Process, Stage, do_job};
 use super::sinks::{Messages, Queue, Redis, Statistics};
 use super::world::{MILLISECOND, Mounted, SECOND, Time, World};
-use crate::agent::engine::{Engine, Settings};
-use crate::agent::job::{Job, Looked, Outcome, Reader, perform};
-use crate::agent::journal::StoreJournal;
-use crate::agent::run::attach_new_sinks;
-use crate::agent::watched::Watched;
-use crate::clock::Now;
-use crate::dispatch::inside::{Courier, Desk, Pulse, Sink};
-use crate::dispatch::{self, DispatchError, Journal, QueueSettings, RedisSettings, SinkName, SinkReport};
+use crate::agent::job::Job;
+use crate::dispatch::SinkName;
 use crate::event::Reporter;
-use crate::intake::{Limits, Redaction};
-use crate::model::{Seq, Timestamp};
-use crate::mount::{Refresh, TreeOptions};
-use crate::rules::FileRules;
-use crate::schedule::{Budget, SettlePolicy};
+use crate::model::Timestamp;
 use crate::store::{DirId, Loss, Memory, Store, StoreError};
 
 /// Our wall clock at the beginning.
@@ -44,29 +32,6 @@ const GRACE: Time = SECOND;
 
 /// How long a one-shot run waits for sinks that make no progress.
 const DRAIN: Time = 5 * SECOND;
-
-/// What is under way.
-enum Stage {
-    Perform(Job),
-    Deliver(Outcome),
-}
-
-/// A process of the agent.
-pub(super) struct Process {
-    pub(super) engine: Engine,
-    pub(super) store: Arc<Store>,
-    once: bool,
-    began: Time,
-    steady_at_start: Timestamp,
-    stages: BTreeMap<(Time, u64), Stage>,
-    head: watch::Sender<Seq>,
-    token: CancellationToken,
-    reports: Vec<watch::Receiver<SinkReport>>,
-    couriers: JoinSet<Result<(), DispatchError>>,
-    /// When a one-shot run that has looked at everything gives up on its sinks.
-    draining: Option<Time>,
-    found_root: bool,
-}
 
 /// The machine.
 pub(super) struct Machine<'a> {
@@ -312,7 +277,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Whether a directory was looked at within the interval: all of it, a tenth for what is waited for, and what is due
+    /// Whether a directory was looked at within the interval, and a tenth of it for what is waited for and what is due
     /// at the same time.
     fn check_bound(&mut self, before: Option<Time>, path: &str) {
         let Some(before) = before else { return };
@@ -430,36 +395,11 @@ impl<'a> Machine<'a> {
     fn new_process(&mut self) -> Result<Process, StoreError> {
         let store = Arc::new(Store::in_memory(self.memory.clone())?);
         let once = self.chance.percent(self.config.once);
-        let sinks = dispatch::Sinks {
-            events: None,
-            redis: Some(RedisSettings::new("redis://simulated")),
-            amqp: Some(QueueSettings::new("amqp://simulated")),
-        };
         let reporter = Reporter::default();
-        attach_new_sinks(&sinks, &store, &reporter)?;
-        let wall = wall(self.now);
-        let steady_at_start = store.last_steady()?.map_or(wall, |last| last.max(wall));
-        let settings = settings(&self.config, once);
-        let now = Now { steady: steady_at_start, wall };
-        let engine = Engine::start(settings, Arc::clone(&store), reporter.clone(), Watched::default(), now)?;
-        let (head, reader) = watch::channel(store.head());
-        let mut process = Process {
-            engine,
-            store,
-            once,
-            began: self.now,
-            steady_at_start,
-            stages: BTreeMap::new(),
-            head,
-            token: CancellationToken::new(),
-            reports: Vec::new(),
-            couriers: JoinSet::new(),
-            draining: None,
-            found_root: false,
-        };
+        let mut process = Process::start(&self.config, store, once, self.now, &reporter)?;
         let appetite = usize::try_from(1 + self.chance.below(5)).unwrap_or(1);
-        process.spawn(Statistics::new(&self.redis, &reporter, appetite), &reader, &reporter, self.runtime);
-        process.spawn(Messages::new(&self.queue, appetite), &reader, &reporter, self.runtime);
+        process.spawn(Statistics::new(&self.redis, &reporter, appetite), &reporter, self.runtime);
+        process.spawn(Messages::new(&self.queue, appetite), &reporter, self.runtime);
         Ok(process)
     }
 
@@ -529,50 +469,6 @@ impl<'a> Machine<'a> {
     }
 }
 
-impl Process {
-    fn clock(&self, now: Time) -> Now {
-        let since = Duration::from_nanos(now - self.began);
-        Now { steady: self.steady_at_start.plus(since), wall: wall(now) }
-    }
-
-    fn spawn<S: Sink>(
-        &mut self,
-        sink: S,
-        head: &watch::Receiver<Seq>,
-        reporter: &Reporter,
-        runtime: &Runtime,
-    ) {
-        let _context = runtime.enter();
-        let journal: Arc<dyn Journal> = Arc::new(StoreJournal(Arc::clone(&self.store)));
-        let desk = Desk::inline(journal, S::NAME);
-        let (pulse, report) = Pulse::new(S::NAME, reporter.clone());
-        let courier = Courier::new(sink, desk, head.clone(), pulse, reporter.clone(), self.token.clone())
-            .with_jitter(|| 0.5);
-        self.couriers.spawn(courier.run());
-        self.reports.push(report);
-    }
-}
-
-/// Does a job as the workers do.
-fn do_job(job: Job, mount: &Mount) -> Outcome {
-    static READER: OnceLock<Reader> = OnceLock::new();
-    let reader = READER.get_or_init(|| Reader {
-        limits: Limits::default(),
-        redaction: Redaction::new(&[]).expect("no pattern is wrong"),
-    });
-    match job {
-        Job::Open { root, options, .. } => Outcome::Opened(root, mount.open(options).map(Arc::new)),
-        Job::Check { root, tree } => Outcome::Checked(root, mount.is_in_place(tree.identity().mount_id)),
-        job => match perform(job, reader) {
-            // A real clock's measure would not be the same twice.
-            Outcome::Looked(dir, Ok(looked)) => {
-                Outcome::Looked(dir, Ok(Looked { round_trip: Duration::from_millis(1), ..looked }))
-            }
-            outcome => outcome,
-        },
-    }
-}
-
 fn note(trace: &mut blake3::Hasher, now: Time, job: &Job) {
     trace.update(&now.to_be_bytes());
     match job {
@@ -582,39 +478,10 @@ fn note(trace: &mut blake3::Hasher, now: Time, job: &Job) {
     };
 }
 
-fn wall(now: Time) -> Timestamp {
+pub(super) fn wall(now: Time) -> Timestamp {
     Timestamp { seconds: EPOCH, nanoseconds: 0 }.plus(Duration::from_nanos(now))
 }
 
 pub(super) fn nanoseconds(duration: Duration) -> Time {
     Time::try_from(duration.as_nanos()).unwrap_or(Time::MAX)
-}
-
-fn settings(config: &Config, once: bool) -> Settings {
-    static RULES: OnceLock<FileRules> = OnceLock::new();
-    let at_least_one = |number| std::num::NonZeroUsize::new(number).expect("at least one");
-    Settings {
-        roots: vec!["/mnt".into()],
-        once,
-        interval: config.interval,
-        budget: Budget::Auto,
-        run_budget: None,
-        settle: SettlePolicy { settle: config.settle, give_up: config.give_up },
-        audit: config.audit,
-        audit_stat: config.audit_stat,
-        baseline: false,
-        history: config.history,
-        send_moved: config.send_moved,
-        rules: RULES.get_or_init(FileRules::default).clone(),
-        accept_mount: false,
-        tree: TreeOptions {
-            refresh: Refresh::Force,
-            one_file_system: true,
-            max_open: at_least_one(config.max_open),
-        },
-        max_in_flight: at_least_one(config.in_flight),
-        commit_delay: config.commit_delay,
-        patience: Duration::from_secs(10),
-        record: false,
-    }
 }

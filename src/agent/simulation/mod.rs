@@ -5,18 +5,46 @@
 //! world     the server: directories, files, coarse stamps; the facts that the checks compare with
 //! mount     the client: held descriptors, held names, failing calls, changes in the middle of a look
 //! sinks     Redis and RabbitMQ behind the real couriers
-//! machine   the agent's processes, their clock, their disk; outcomes late and out of order
+//! machine   the clock, the disk, one process after the other; outcomes late and out of order
+//! process   the real engine, store and couriers
 //! checks    what must hold in the end
 //! ```
 //!
 //! Real are: the engine, `job.rs` down to `mount/tree.rs`, the intake, the store above `store/medium.rs`, the journal,
 //! couriers, reconciliation. Simulated are: system calls on the mount, the disk (`store/memory.rs`), sinks, clocks,
-//! threads. `tests/run sim --seeds N --from S` runs more of it; a failing seed prints its shortest history.
+//! threads. `tests/run sim --seeds N --from S` runs more of it; a failing seed prints its shortest history. By environment
+//! variables (`NFS_SCOUT_SIM_` and): `SEEDS`, `FROM`; `SECONDS`, after which no other history is begun; `FAILURES`, how
+//! many seeds may fail before that ends the run; `TELL`, set to anything: print all that a failing history does.
 //!
 //! While a history runs, and after each: nothing that was there all the time is on record as gone; no directory goes
 //! unchecked for longer than the interval while the mount answers. In the end: every file that stayed was handed over,
-//! once; every message's id is that of its path and content, of a file that lay there, whole; the queue got every number of the
-//! journal, the same each time; the statistics are those of the files.
+//! once; every message's id is that of its path and content, of a file that lay there, whole; the queue got every number
+//! of the journal, the same each time; the statistics are those of the files.
+//!
+//! Not told from what was seen, and so kept from happening: a name that gets a new file with the number that it had
+//! before, between two looks; a mount that is away, or a file that cannot be read, for longer than `--history`. Not
+//! checked: the path under which a file is handed over whose directory was renamed in the meantime.
+//!
+//! Faults that were planted to see them caught, each within 10,000 seeds (the first that failed):
+//!
+//! | fault | seed |
+//! |---|---|
+//! | no directory counts as racy | 16 |
+//! | the listing that confirms takes the names that the client holds | 16 |
+//! | a stamp is stored though not all of its listing is on record | 14 |
+//! | a listing through a held descriptor is believed wherever that is by now | 6815 |
+//! | a partial listing says what is gone | 19 |
+//! | a courier confirms the batch whatever the sink took | 6 |
+//! | a commit is not waited for | 3 |
+//! | a Redis that was rolled back is not replayed | 288 |
+//! | a Redis that was flushed is not given the ledger | 2 |
+//! | a moved file is news | 1 |
+//! | a moved file's old path, forgotten, takes its fingerprint along | 1796 |
+//! | the head of the journal is not kept when history is dropped | 1512 |
+//! | any file system at the root is taken for the right one | 5 |
+//! | the audit takes the names that the client holds | 1368 |
+//! | too little margin for deadlines that fall together | 794 |
+//! | a plain file is read at once | 2 |
 
 mod chance;
 mod checks;
@@ -24,16 +52,19 @@ mod contents;
 mod history;
 mod machine;
 mod mount;
+mod process;
 mod sinks;
 mod world;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
 use history::{Config, Step};
 use machine::{Machine, nanoseconds};
 use world::{MILLISECOND, SECOND, Time};
+
+use crate::clock::Stopwatch;
 
 /// Histories in an ordinary run of the tests.
 const SEEDS: u64 = 1_000;
@@ -138,13 +169,13 @@ fn number(variable: &str) -> Option<u64> {
 fn every_history_ends_well() {
     let (first, count) =
         (number("NFS_SCOUT_SIM_FROM").unwrap_or(1), number("NFS_SCOUT_SIM_SEEDS").unwrap_or(SEEDS));
-    let deadline =
-        number("NFS_SCOUT_SIM_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let limit = number("NFS_SCOUT_SIM_SECONDS").map(Duration::from_secs);
+    let watch = Stopwatch::start();
     let runtime = runtime();
     let most = number("NFS_SCOUT_SIM_FAILURES").unwrap_or(1);
     let (mut done, mut failed) = (0, Vec::new());
     for seed in first..first + count {
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) || failed.len() as u64 >= most {
+        if limit.is_some_and(|limit| watch.elapsed() >= limit) || failed.len() as u64 >= most {
             break;
         }
         let (config, steps) = history::of_seed(seed);

@@ -1,5 +1,5 @@
-//! The simulated client: nodes behind which the crate's own tree works, calls that fail or are overtaken by changes, and
-//! names that the client holds.
+//! The simulated client: nodes behind which the crate's own tree works, calls that fail or are overtaken by changes,
+//! and names that the client holds.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
