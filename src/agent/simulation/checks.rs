@@ -91,13 +91,13 @@ fn check_items(machine: &Machine<'_>, counts: &HashMap<usize, usize>) -> Result<
     }
     for (number, item) in client.world.items.iter().enumerate() {
         let count = counts.get(&number).copied().unwrap_or(0);
-        let paths = item.paths.len().max(1);
         let is_short = machine.config.history.as_secs() < 60;
-        let most = if machine.config.send_moved && is_short {
-            usize::MAX
-        } else if machine.config.send_moved || (item.touches > 0 && paths > 1) {
-            // Sent again under a new path is what was asked for, or the harmless mistake that the manual speaks of.
-            paths * (item.touches + 1) + item.returns
+        let most = if machine.config.send_moved {
+            // Sent again under each new path, which is what was asked for.
+            if is_short { usize::MAX } else { 1 + item.moves + client.world.moved_dirs + item.touches }
+        } else if item.touches > 0 && item.moves > 0 {
+            // The harmless mistake: moved and touched, it is no longer known.
+            (1 + item.moves) * (1 + item.touches) + item.returns
         } else if is_short {
             1 + item.returns
         } else {

@@ -70,8 +70,11 @@ pub(super) struct Item {
     pub(super) end: usize,
     /// When it was written to its end.
     pub(super) complete: Option<Time>,
-    /// Where it ever was.
+    /// Where it ever was, and is or was last.
     pub(super) paths: BTreeSet<String>,
+    path: String,
+    /// How often it came to another path.
+    pub(super) moves: usize,
     pub(super) touches: usize,
     /// How often it came back from outside.
     pub(super) returns: usize,
@@ -352,6 +355,8 @@ impl World {
             end,
             complete,
             paths: BTreeSet::new(),
+            path: String::new(),
+            moves: 0,
             touches: 0,
             returns: 0,
             removed: false,
@@ -533,8 +538,11 @@ impl World {
             }
         }
         for (path, item) in lying {
-            if !self.items[item].paths.contains(&path) {
-                self.items[item].paths.insert(path);
+            let item = &mut self.items[item];
+            if item.path != path {
+                item.moves += usize::from(!item.path.is_empty());
+                item.paths.insert(path.clone());
+                item.path = path;
             }
         }
         for path in present.difference(&self.present) {
