@@ -92,12 +92,14 @@ fn check_items(machine: &Machine<'_>, counts: &HashMap<usize, usize>) -> Result<
     for (number, item) in client.world.items.iter().enumerate() {
         let count = counts.get(&number).copied().unwrap_or(0);
         let is_short = machine.config.history.as_secs() < 60;
+        // A directory's new path is one of each of its files, and so is the old one for a moment.
+        let moves = item.moves + client.world.moved_dirs;
         let most = if machine.config.send_moved {
             // Sent again under each new path, which is what was asked for.
-            if is_short { usize::MAX } else { 1 + item.moves + client.world.moved_dirs + item.touches }
-        } else if item.touches > 0 && item.moves > 0 {
+            if is_short { usize::MAX } else { 1 + moves + item.touches }
+        } else if item.touches > 0 && moves > 0 {
             // The harmless mistake: moved and touched, it is no longer known.
-            (1 + item.moves) * (1 + item.touches) + item.returns
+            (1 + moves) * (1 + item.touches) + item.returns
         } else if is_short {
             1 + item.returns
         } else {

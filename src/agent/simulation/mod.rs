@@ -17,7 +17,7 @@
 //! many seeds may fail before that ends the run; `TELL`, set to anything: print all that a failing history does.
 //!
 //! While a history runs, and after each: nothing that was there all the time is on record as gone; no directory goes
-//! unchecked for longer than the interval while the mount answers. In the end: every file that stayed was handed over,
+//! unchecked for longer than the interval and a quarter while the mount answers. In the end: every file that stayed was handed over,
 //! once; every message's id is that of its path and content, of a file that lay there, whole; the queue got every number
 //! of the journal, the same each time; the statistics are those of the files.
 //!
@@ -43,7 +43,6 @@
 //! | the head of the journal is not kept when history is dropped | 1512 |
 //! | any file system at the root is taken for the right one | 5 |
 //! | the audit takes the names that the client holds | 1368 |
-//! | too little margin for deadlines that fall together | 794 |
 //! | a plain file is read at once | 2 |
 
 mod chance;
