@@ -32,7 +32,6 @@
 //! | no directory counts as racy | 16 |
 //! | the listing that confirms takes the names that the client holds | 16 |
 //! | a stamp is stored though not all of its listing is on record | 14 |
-//! | a listing through a held descriptor is believed wherever that is by now | 6815 |
 //! | a partial listing says what is gone | 19 |
 //! | a courier confirms the batch whatever the sink took | 6 |
 //! | a commit is not waited for | 3 |
@@ -42,8 +41,12 @@
 //! | a moved file's old path, forgotten, takes its fingerprint along | 1796 |
 //! | the head of the journal is not kept when history is dropped | 1512 |
 //! | any file system at the root is taken for the right one | 5 |
-//! | the audit takes the names that the client holds | 1368 |
+//! | the audit takes the names that the client holds | 952 |
 //! | a plain file is read at once | 2 |
+//!
+//! Too rare for that many: a stamp that counts as seen when the look began (14,311), and two looks at once at a waiting
+//! file (117,735 from 2,000,000 on), both found here as faults of the program. Not caught: a listing through a held
+//! descriptor that is believed wherever it leads by now, since paths of renamed directories are not checked.
 
 mod chance;
 mod checks;
