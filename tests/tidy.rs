@@ -51,6 +51,7 @@ const RESTRICTED: [Restricted; 6] = [
         allowed: &[
             ("src/clock.rs", "the one file that reads the clock"),
             ("src/dispatch/", "tokio's clock, for the time-outs of sockets: tests pause it"),
+            ("src/agent/simulation/", "tokio's paused clock: simulated time"),
         ],
         remedy: "take `now` as an argument, or read it through src/clock.rs",
     },

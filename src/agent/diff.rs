@@ -117,6 +117,8 @@ impl Diff {
         let directories = names_of(listing, EntryKind::Directory);
         let gone = view.children.iter().filter(|(name, _)| !directories.contains(&***name));
         self.gone_directories.extend(gone.map(|(_, id)| *id));
+        // In a fixed order, so that the same listings lead to the same schedule.
+        self.gone_directories.sort_unstable();
     }
 }
 

@@ -317,12 +317,31 @@ impl Engine {
 
     /// A waiting file whose time has come.
     fn next_waiting_file(&mut self, now: Now) -> Option<(usize, Job)> {
-        let mut roots = self.roots.iter_mut().enumerate();
-        let (root, (tree, dir, name)) =
-            roots.find_map(|(number, root)| root.take_waiting(now).map(|taken| (number, taken)))?;
-        let task = self.waiting_task(dir, name, now);
-        self.busy.insert((dir, task.name.clone()));
-        Some((root, Job::Examine { tree, task: Box::new(task) }))
+        loop {
+            let mut roots = self.roots.iter_mut().enumerate();
+            let (root, (tree, dir, name)) =
+                roots.find_map(|(number, root)| root.take_waiting(now).map(|taken| (number, taken)))?;
+            let key = (dir, name);
+            // A listing showed it and it is being looked at for that: both looks would hand it over.
+            if self.busy.contains(&key) {
+                self.put_off(root, key, now);
+                continue;
+            }
+            let task = self.waiting_task(dir, key.1.clone(), now);
+            self.busy.insert(key);
+            return Some((root, Job::Examine { tree, task: Box::new(task) }));
+        }
+    }
+
+    /// Gives a waiting file back that was taken for a look.
+    fn put_off(&mut self, root: usize, key: (DirId, Vec<u8>), now: Now) {
+        let at = now.steady.plus(self.retry_pause());
+        let Some(root) = self.roots.get_mut(root) else { return };
+        root.in_flight -= 1;
+        if let Some(row) = self.waiting.get_mut(&key) {
+            row.look_at = at;
+            root.wait_order.insert((at, key.0, key.1));
+        }
     }
 
     fn waiting_task(&self, dir: DirId, name: Vec<u8>, now: Now) -> FileTask {

@@ -89,21 +89,20 @@ impl Engine {
         Ok(true)
     }
 
-    /// A file that could not even be stat'ed: gone by now, or the next look at its directory shows it again.
+    /// A file that could not even be stat'ed. Whether it is gone only the next listing tells: a client may hold that a
+    /// name does not exist for as long as the directory's stamp stays the same.
     fn take_failed(&mut self, task: &FileTask, error: &MountError, now: Now) -> bool {
-        let is_waiting = self.waiting.contains_key(&(task.dir, task.name.clone()));
-        if is_waiting && !error.is_not_found() {
-            let stamp =
-                self.waiting.get(&(task.dir, task.name.clone())).map(|row| row.stamp).unwrap_or_default();
+        let waiting = self.waiting.get(&(task.dir, task.name.clone())).map(|row| row.stamp);
+        if let Some(stamp) = waiting {
             self.wait(task, stamp, WaitReason::Unreadable { error: error.to_string() }, now, false);
-        } else if is_waiting {
-            self.stop_waiting(task.dir, &task.name, now);
         }
-        if !error.is_not_found() {
+        if error.is_not_found() {
+            self.due_at_latest(task.dir, now.steady);
+        } else {
             let event = Event::Waiting { path: task.path.clone(), reason: error.to_string() };
             self.reporter.emit(&event);
         }
-        error.is_not_found()
+        false
     }
 
     /// A name that is no file: remembered, so that its type is not asked for again.

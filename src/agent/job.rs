@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use crate::clock::Stopwatch;
 use crate::intake::{self, Limits, Reading, Redaction};
 use crate::model::{RelPath, Stamp, Timestamp};
-use crate::mount::{Action, FileKind, FileStat, Listing, MountError, Tree, TreeOptions};
+use crate::mount::{Action, FileKind, FileStat, Handle, Listing, MountError, Tree, TreeOptions};
 use crate::rules::Judgement;
 use crate::store::{DirId, KnownFile};
 
@@ -244,7 +244,7 @@ fn examine(tree: &Tree, task: &FileTask, reader: &Reader) -> Result<Examined, Mo
 /// Reads a file once, between two looks at its stamp.
 fn read(
     tree: &Tree,
-    held: &std::os::fd::OwnedFd,
+    held: &Handle,
     task: &FileTask,
     before: FileStat,
     reader: &Reader,

@@ -60,7 +60,7 @@ impl Engine {
         match looked {
             Ok(Looked { stamp, listing: None, round_trip }) => {
                 self.answered(root, round_trip, now);
-                self.unchanged(dir, stamp, began);
+                self.unchanged(dir, stamp, began, now);
             }
             Ok(Looked { stamp, listing: Some(listing), round_trip }) => {
                 self.answered(root, round_trip, now);
@@ -115,10 +115,10 @@ impl Engine {
         self.roots.get(root).is_some_and(|root| root.tree.is_some())
     }
 
-    fn unchanged(&mut self, dir: DirId, stamp: Stamp, began: Now) {
+    fn unchanged(&mut self, dir: DirId, stamp: Stamp, began: Now, now: Now) {
         self.reporter.emit(&Event::DirectoryUnchanged);
         if let Some(root) = self.root_mut(dir) {
-            root.server_time.observe(&stamp, began.steady);
+            root.server_time.observe(&stamp, now.steady);
             root.agenda.looked(dir, began.steady, &Sighting { rpcs: 1, ..Sighting::default() });
         }
         if let Some(directory) = self.table.get_mut(dir) {
@@ -231,13 +231,15 @@ impl Engine {
     }
 
     /// Notes what the stamp says of the server's clock and of the listing under it.
+    ///
+    /// A new stamp counts as seen when the answer came: a server that hung may have given it at the last moment.
     fn note_stamp(&mut self, dir: DirId, stamp: Stamp, began: Now, at_look: ServerTime, now: Now) -> bool {
         let known = self.table.get(dir).map(|directory| (directory.stamp, directory.stamp_since));
         let is_same = known.is_some_and(|(known, _)| known == Some(stamp));
         let is_change = known.is_some_and(|(known, _)| known.is_some()) && !is_same;
         match self.root_mut(dir) {
-            Some(root) if is_change => root.server_time.observe_change(&stamp, began.steady),
-            Some(root) => root.server_time.observe(&stamp, began.steady),
+            Some(root) if is_change => root.server_time.observe_change(&stamp, now.steady),
+            Some(root) => root.server_time.observe(&stamp, now.steady),
             None => {}
         }
         // When the server gave the stamp is not known better than that it was before the answer came.

@@ -27,6 +27,8 @@ mod root;
 mod run;
 mod service;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod table;
 mod upkeep;
 mod verdict;

@@ -307,7 +307,11 @@ impl<'a> Run<'a> {
 }
 
 /// A sink that is attached for the first time gets what comes from now on.
-fn attach_new_sinks(sinks: &dispatch::Sinks, store: &Store, reporter: &Reporter) -> Result<(), StoreError> {
+pub(super) fn attach_new_sinks(
+    sinks: &dispatch::Sinks,
+    store: &Store,
+    reporter: &Reporter,
+) -> Result<(), StoreError> {
     for sink in attached(sinks) {
         if store.cursor(sink.as_str())?.is_none() {
             let after = store.head();

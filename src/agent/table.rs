@@ -163,7 +163,10 @@ impl Table {
         let mut found = vec![id];
         let mut next = 0;
         while let Some(dir) = found.get(next).copied() {
+            let from = found.len();
             found.extend(self.children(dir).values());
+            // In a fixed order, so that the same history leads to the same schedule.
+            found.get_mut(from..).unwrap_or_default().sort_unstable();
             next += 1;
         }
         found

@@ -74,6 +74,7 @@ pub(crate) struct Courier<S> {
     proven: bool,
     started: Instant,
     ticked: Instant,
+    jitter: fn() -> f64,
 }
 
 /// Whether to go on.
@@ -106,7 +107,14 @@ impl<S: Sink> Courier<S> {
             proven: false,
             started,
             ticked: started,
+            jitter: chance::jitter,
         }
+    }
+
+    /// Takes its chances from `jitter`, so that a simulation can be repeated.
+    #[cfg(test)]
+    pub(crate) fn with_jitter(self, jitter: fn() -> f64) -> Self {
+        Self { jitter, ..self }
     }
 
     /// Runs until the token is cancelled (`Ok`) or the sink ends for good.
@@ -252,7 +260,7 @@ impl<S: Sink> Courier<S> {
             Remark::Silence => {}
         }
         self.pulse.down(error, self.outage.attempts);
-        retry::delay(self.outage.attempts, chance::jitter())
+        retry::delay(self.outage.attempts, (self.jitter)())
     }
 
     async fn pause(&mut self, pause: Duration) -> Flow {

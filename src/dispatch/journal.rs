@@ -98,11 +98,25 @@ pub trait Journal: Send + Sync + 'static {
 pub(crate) struct Desk {
     journal: Arc<dyn Journal>,
     sink: SinkName,
+    /// Whether calls are made where they are asked for.
+    #[cfg(test)]
+    inline: bool,
 }
 
 impl Desk {
     pub(crate) fn new(journal: Arc<dyn Journal>, sink: SinkName) -> Self {
-        Self { journal, sink }
+        Self {
+            journal,
+            sink,
+            #[cfg(test)]
+            inline: false,
+        }
+    }
+
+    /// One that never leaves its thread: for simulations, whose store is memory and whose order of events is fixed.
+    #[cfg(test)]
+    pub(crate) fn inline(journal: Arc<dyn Journal>, sink: SinkName) -> Self {
+        Self { journal, sink, inline: true }
     }
 
     pub(crate) fn agent_id(&self) -> String {
@@ -145,6 +159,10 @@ impl Desk {
         &self,
         call: impl FnOnce(&dyn Journal, SinkName) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, SinkError> {
+        #[cfg(test)]
+        if self.inline {
+            return call(&*self.journal, self.sink).map_err(|error| SinkError::Journal(error.to_string()));
+        }
         let (journal, sink) = (Arc::clone(&self.journal), self.sink);
         match tokio::task::spawn_blocking(move || call(&*journal, sink)).await {
             Ok(answer) => answer.map_err(|error| SinkError::Journal(error.to_string())),

@@ -22,6 +22,7 @@ mod message;
 mod progress;
 mod queue;
 mod queue_look;
+mod reconcile;
 mod redis_log;
 mod redis_look;
 mod retry;
@@ -39,3 +40,13 @@ pub use queue_look::{impossible_arguments, look_at_queue};
 pub use redis_look::look_at_redis;
 pub use settings::{EventsTarget, Mode, QueueSettings, RedisSettings, SettingsError, Sinks};
 pub use start::{Couriers, start};
+
+/// What a simulation of sinks is made of.
+#[cfg(test)]
+pub(crate) mod inside {
+    pub(crate) use super::courier::{Courier, Delivery, Sink};
+    pub(crate) use super::figures::{ops_of, payload_of};
+    pub(crate) use super::journal::Desk;
+    pub(crate) use super::progress::Pulse;
+    pub(crate) use super::reconcile::{Counted, reconcile};
+}

@@ -14,9 +14,10 @@ use tokio::time::{Instant, timeout};
 
 use crate::clock;
 use crate::dispatch::courier::{Delivery, Sink};
-use crate::dispatch::figures::{Horizon, Op, Restore, Start, namespaces_of, ops_of, payload_of, start_of};
+use crate::dispatch::figures::{Op, namespaces_of, ops_of, payload_of};
 use crate::dispatch::journal::Desk;
 use crate::dispatch::progress::Pulse;
+use crate::dispatch::reconcile::{Counted, reconcile};
 use crate::dispatch::redis_log::{Renewal, renew};
 use crate::dispatch::{Mode, RedisSettings, SinkError, SinkName, scrub, trust};
 use crate::event::{Event, Reporter};
@@ -24,9 +25,6 @@ use crate::model::{Handover, Seq};
 
 /// How many handovers one script applies.
 const BATCH: usize = 256;
-
-/// How long writing the whole ledger may take: Redis does some 500,000 changes a second.
-const LEDGER_PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long writing its log anew may take Redis.
 const RENEWAL_PATIENCE: Duration = Duration::from_secs(120);
@@ -118,35 +116,6 @@ impl Statistics {
         self.reporter.emit(&Event::StatisticsLogOld { reason });
     }
 
-    /// Brings Redis and the journal together after a connect; gives the seq to go on after.
-    async fn reconcile(&mut self, session: &mut Session, desk: &Desk, ours: Seq) -> Result<Seq, SinkError> {
-        let (oldest, head) = (desk.oldest().await?, desk.head().await?);
-        match start_of(session.cursor, Horizon { ours, oldest, head }) {
-            Start::After(found) => {
-                if found < ours {
-                    self.reporter.emit(&Event::StatisticsReplayed { from: found, to: ours });
-                }
-                Ok(found)
-            }
-            Start::Outrun(floor) => {
-                desk.outrun(floor).await?;
-                self.reporter.emit(&Event::JournalBehind { floor });
-                Ok(floor)
-            }
-            Start::Ledger(how) => self.restore(session, desk, how).await,
-        }
-    }
-
-    /// Writes the ledger and, in the same step, the cursor that it includes: nothing of it is sent again.
-    async fn restore(&self, session: &mut Session, desk: &Desk, how: Restore) -> Result<Seq, SinkError> {
-        let (upto, totals) = desk.totals().await?;
-        let changes = payload_of(how.ops_of(&totals));
-        drop(totals);
-        self.apply(session, changes, upto, LEDGER_PATIENCE).await?;
-        self.reporter.emit(&Event::StatisticsRestored { upto, how: how.as_str() });
-        Ok(upto)
-    }
-
     /// Applies `changes` and moves the cursor to `upto`, at once or not at all.
     async fn apply(
         &self,
@@ -211,6 +180,22 @@ impl Statistics {
     }
 }
 
+/// The server behind a session.
+struct Server<'a> {
+    statistics: &'a Statistics,
+    session: &'a mut Session,
+}
+
+impl Counted for Server<'_> {
+    fn cursor(&self) -> Option<Seq> {
+        self.session.cursor
+    }
+
+    async fn apply(&mut self, changes: String, upto: Seq, patience: Duration) -> Result<(), SinkError> {
+        self.statistics.apply(self.session, changes, upto, patience).await
+    }
+}
+
 impl Sink for Statistics {
     const NAME: SinkName = SinkName::Redis;
 
@@ -219,7 +204,8 @@ impl Sink for Statistics {
         let mut session = self.open(&desk.agent_id()).await?;
         self.namespaces.extend(namespaces_of(&desk.totals().await?.1));
         self.renew_log(&mut session).await;
-        let start = self.reconcile(&mut session, desk, position).await?;
+        let mut server = Server { statistics: self, session: &mut session };
+        let start = reconcile(&mut server, desk, position, &self.reporter).await?;
         self.session = Some(session);
         Ok(start)
     }

@@ -29,4 +29,4 @@ pub use redaction::{ODD_LINE, REDACTED, Redaction, RedactionError};
 
 #[cfg(test)]
 #[path = "../../examples/generate/archive.rs"]
-mod samples;
+pub(crate) mod samples;

@@ -7,6 +7,7 @@
 //! *Never here*: a write, a decision about what a change means, an assumption that an error is an absence.
 
 mod error;
+mod handle;
 mod identity;
 mod limits;
 mod names;
@@ -16,6 +17,9 @@ mod tree;
 mod workers;
 
 pub use error::{Action, MountError};
+pub use handle::Handle;
+#[cfg(test)]
+pub(crate) use handle::Node;
 pub use identity::Identity;
 pub use limits::{directories_to_hold, most_open_files};
 pub use names::{Coverage, Entry, EntryKind, Listing};

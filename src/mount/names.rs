@@ -11,6 +11,7 @@ use walkdir::{DirEntryExt, WalkDir};
 
 use crate::model::RelPath;
 
+use super::handle::Handle;
 use super::{Action, MountError};
 
 /// Bytes of names taken from the kernel in one call.
@@ -70,9 +71,31 @@ pub struct Listing {
 }
 
 /// Opens the directory behind `held` for reading its names.
-pub(super) fn open_for_names(held: &OwnedFd, path: &RelPath) -> Result<OwnedFd, MountError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(held, ".", flags, Mode::empty()).map_err(|errno| MountError::new(Action::List, path, errno))
+pub(super) fn open_for_names(held: &Handle, path: &RelPath) -> Result<Handle, MountError> {
+    let opened = match held {
+        Handle::Descriptor(held) => {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            openat(held, ".", flags, Mode::empty()).map(Handle::Descriptor)
+        }
+        #[cfg(test)]
+        Handle::Node(held) => held.directory_at(b".").map(Handle::Node),
+    };
+    opened.map_err(|errno| MountError::new(Action::List, path, errno))
+}
+
+/// The names of a directory that was opened for them: by getdents, or with their types by walkdir.
+pub(super) fn list(directory: &Handle, path: &RelPath, with_types: bool) -> Listing {
+    match directory {
+        Handle::Descriptor(directory) if with_types => by_walkdir(directory, path),
+        Handle::Descriptor(directory) => by_getdents(directory, path),
+        #[cfg(test)]
+        Handle::Node(directory) => {
+            let (entries, error) =
+                directory.names(with_types).unwrap_or_else(|errno| (Vec::new(), Some(errno)));
+            let partial = |errno| Coverage::Partial(MountError::new(Action::List, path, errno));
+            Listing { entries, coverage: error.map_or(Coverage::Complete, partial) }
+        }
+    }
 }
 
 /// Makes the client forget the names that it holds of this directory.
@@ -81,12 +104,18 @@ pub(super) fn open_for_names(held: &OwnedFd, path: &RelPath) -> Result<OwnedFd, 
 /// them, even a stamp that is new to us may be the one of its old names: NFSv3 has nothing but time stamps to tell that
 /// its cached names are old, and serves them again. Unprivileged and read-only; a file system that cannot do it
 /// has no such cache.
-pub(super) fn drop_cached_names(directory: &OwnedFd) {
-    let _ = fadvise(directory, 0, None, Advice::DontNeed);
+pub(super) fn drop_cached_names(directory: &Handle) {
+    match directory {
+        Handle::Descriptor(directory) => {
+            let _ = fadvise(directory, 0, None, Advice::DontNeed);
+        }
+        #[cfg(test)]
+        Handle::Node(directory) => directory.drop_cached_names(),
+    }
 }
 
 /// Reads names and fileids, nothing else.
-pub(super) fn by_getdents(directory: &OwnedFd, path: &RelPath) -> Listing {
+fn by_getdents(directory: &OwnedFd, path: &RelPath) -> Listing {
     let mut buffer = Vec::with_capacity(BUFFER_BYTES);
     let mut entries = Vec::new();
     let mut names = RawDir::new(directory.as_fd(), buffer.spare_capacity_mut());
@@ -114,7 +143,7 @@ pub(super) fn by_getdents(directory: &OwnedFd, path: &RelPath) -> Listing {
 /// Reads names, fileids and types through walkdir: an independent way, for the first walk and the audit.
 ///
 /// The directory is named by its descriptor, so that neither the length of its path nor a renamed parent matters.
-pub(super) fn by_walkdir(directory: &OwnedFd, path: &RelPath) -> Listing {
+fn by_walkdir(directory: &OwnedFd, path: &RelPath) -> Listing {
     let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
     let mut entries = Vec::new();
     for entry in WalkDir::new(link).min_depth(1).max_depth(1) {

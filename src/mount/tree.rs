@@ -1,20 +1,16 @@
 //! A root and what lies below it, reached through held descriptors.
 
-use std::fs::File;
 use std::num::NonZeroUsize;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, StatxTimestamp, open, openat, openat2,
-    statx,
-};
+use rustix::fs::{AtFlags, Mode, OFlags, open};
 use rustix::io::Errno;
 
 use crate::model::{RelPath, Stamp, Timestamp};
 
+use super::handle::Handle;
 use super::identity::{Identity, bytes};
 use super::names::{self, Listing};
 use super::rpc::RpcCounts;
@@ -70,11 +66,11 @@ pub struct FileStat {
 #[derive(Debug)]
 pub struct Tree {
     path: PathBuf,
-    root: Arc<OwnedFd>,
+    root: Arc<Handle>,
     identity: Identity,
     rpcs_at_start: Option<RpcCounts>,
     options: TreeOptions,
-    held: Mutex<LruCache<u64, Arc<OwnedFd>>>,
+    held: Mutex<LruCache<u64, Arc<Handle>>>,
 }
 
 impl Tree {
@@ -84,11 +80,19 @@ impl Tree {
         let root = open(path, flags, Mode::empty())
             .map_err(|errno| MountError::new(Action::OpenRoot, &RelPath::from_bytes(bytes(path)), errno))?;
         let identity = Identity::of(path)?;
+        let root = Handle::Descriptor(root);
         // A client that remembers the root's attributes opens it though the server no longer knows it.
-        stat_fd(&root, &RelPath::root(), AtFlags::STATX_FORCE_SYNC)?;
+        stat(&root, &RelPath::root(), AtFlags::STATX_FORCE_SYNC)?;
         let rpcs_at_start = RpcCounts::of(&identity.mount_point);
         let held = Mutex::new(LruCache::new(options.max_open));
         Ok(Self { path: path.to_path_buf(), root: Arc::new(root), identity, rpcs_at_start, options, held })
+    }
+
+    /// The tree below a directory of a simulated mount.
+    #[cfg(test)]
+    pub(crate) fn simulated(root: Handle, identity: Identity, options: TreeOptions) -> Self {
+        let held = Mutex::new(LruCache::new(options.max_open));
+        Self { path: PathBuf::new(), root: Arc::new(root), identity, rpcs_at_start: None, options, held }
     }
 
     /// The RPCs that the mount has cost since it was opened here; `None` if it is no NFS mount.
@@ -110,7 +114,7 @@ impl Tree {
     }
 
     /// A directory, held open under the caller's number `id` until it is dropped or displaced.
-    pub fn directory(&self, id: u64, path: &RelPath) -> Result<Arc<OwnedFd>, MountError> {
+    pub fn directory(&self, id: u64, path: &RelPath) -> Result<Arc<Handle>, MountError> {
         if path.is_root() {
             return Ok(Arc::clone(&self.root));
         }
@@ -131,17 +135,19 @@ impl Tree {
     /// Whether `path` leads to the directory behind `directory`: a held descriptor follows a rename, its path does not.
     ///
     /// Asks the server for every directory above it, one GETATTR each, so that no cached name is believed.
-    pub fn leads_to(&self, path: &RelPath, directory: &OwnedFd) -> Result<bool, MountError> {
+    pub fn leads_to(&self, path: &RelPath, directory: &Handle) -> Result<bool, MountError> {
         let mut from = Arc::clone(&self.root);
         for name in path.components() {
-            stat_fd(&*from, path, AtFlags::STATX_FORCE_SYNC)?;
-            from = match self.open_below(&from, name) {
+            stat(&from, path, AtFlags::STATX_FORCE_SYNC)?;
+            from = match from.directory_at(name, self.options.one_file_system) {
                 Ok(next) => Arc::new(next),
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
                 Err(errno) => return Err(MountError::new(Action::OpenDirectory, path, errno)),
             };
         }
-        Ok(place_of(&from, path)? == place_of(directory, path)?)
+        let place =
+            |of: &Handle| of.place().map_err(|errno| MountError::new(Action::OpenDirectory, path, errno));
+        Ok(place(&from)? == place(directory)?)
     }
 
     /// Lets go of the descriptor held under `id`: the next use resolves the path again.
@@ -150,82 +156,67 @@ impl Tree {
     }
 
     /// The stamp of a directory, as fresh as [`Refresh`] promises.
-    pub fn refresh(&self, directory: &OwnedFd, path: &RelPath) -> Result<Stamp, MountError> {
-        let ask = |flags| stat_fd(directory, path, flags).map(|stat| stat.stamp);
+    pub fn refresh(&self, directory: &Handle, path: &RelPath) -> Result<Stamp, MountError> {
+        let ask = |flags| stat(directory, path, flags).map(|stat| stat.stamp);
         match self.options.refresh {
             Refresh::Force => ask(AtFlags::STATX_FORCE_SYNC),
             Refresh::Plain => ask(AtFlags::STATX_SYNC_AS_STAT),
             Refresh::Open => {
                 let opened = names::open_for_names(directory, path)?;
-                stat_fd(&opened, path, AtFlags::STATX_SYNC_AS_STAT).map(|stat| stat.stamp)
+                stat(&opened, path, AtFlags::STATX_SYNC_AS_STAT).map(|stat| stat.stamp)
             }
         }
     }
 
     /// When a directory was last read, by the server's clock: fresh, and only as true as the server keeps it.
-    pub fn accessed(&self, directory: &OwnedFd, path: &RelPath) -> Result<Timestamp, MountError> {
-        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
-        statx(directory, "", flags, StatxFlags::ATIME)
-            .map(|found| timestamp(&found.stx_atime))
-            .map_err(|errno| MountError::new(Action::Refresh, path, errno))
+    pub fn accessed(&self, directory: &Handle, path: &RelPath) -> Result<Timestamp, MountError> {
+        directory.accessed().map_err(|errno| MountError::new(Action::Refresh, path, errno))
     }
 
-    /// The names of a directory, through getdents.
-    pub fn names(&self, directory: &OwnedFd, path: &RelPath) -> Result<Listing, MountError> {
+    /// The names of a directory, through getdents, and from the server.
+    ///
+    /// Names that the client holds are dropped first: they may be of an earlier moment of the same tick, and show a name
+    /// that is gone or hide one that is there. Where the stamp has moved since they were read, they are void anyway.
+    pub fn names(&self, directory: &Handle, path: &RelPath) -> Result<Listing, MountError> {
         let opened = names::open_for_names(directory, path)?;
         names::drop_cached_names(&opened);
-        Ok(names::by_getdents(&opened, path))
+        Ok(names::list(&opened, path, false))
     }
 
-    /// The names of a directory, through walkdir.
-    pub fn walk(&self, directory: &OwnedFd, path: &RelPath) -> Result<Listing, MountError> {
+    /// The names of a directory, through walkdir, and from the server.
+    pub fn walk(&self, directory: &Handle, path: &RelPath) -> Result<Listing, MountError> {
         let opened = names::open_for_names(directory, path)?;
         names::drop_cached_names(&opened);
-        Ok(names::by_walkdir(&opened, path))
+        Ok(names::list(&opened, path, true))
     }
 
     /// Type and stamp of `name` in a directory, fresh, never following a link.
-    pub fn stat(&self, directory: &OwnedFd, name: &[u8], path: &RelPath) -> Result<FileStat, MountError> {
-        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_FORCE_SYNC;
-        statx(directory, name, flags, StatxFlags::BASIC_STATS)
-            .map(|found| FileStat { kind: kind_of(&found), stamp: stamp_of(&found) })
-            .map_err(|errno| MountError::new(Action::Refresh, path, errno))
+    pub fn stat(&self, directory: &Handle, name: &[u8], path: &RelPath) -> Result<FileStat, MountError> {
+        directory.stat_at(name).map_err(|errno| MountError::new(Action::Refresh, path, errno))
     }
 
     /// Opens the regular file `name` for reading; anything else is refused without waiting for a writer.
-    pub fn open_file(&self, directory: &OwnedFd, name: &[u8], path: &RelPath) -> Result<File, MountError> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        openat(directory, name, flags, Mode::empty())
-            .map(File::from)
-            .map_err(|errno| MountError::new(Action::OpenFile, path, errno))
+    pub fn open_file(&self, directory: &Handle, name: &[u8], path: &RelPath) -> Result<Handle, MountError> {
+        directory.file_at(name).map_err(|errno| MountError::new(Action::OpenFile, path, errno))
     }
 
     /// Type and stamp of an open file, fresh.
-    pub fn stat_open(&self, file: &File, path: &RelPath) -> Result<FileStat, MountError> {
-        stat_fd(file, path, AtFlags::STATX_FORCE_SYNC)
+    pub fn stat_open(&self, file: &Handle, path: &RelPath) -> Result<FileStat, MountError> {
+        stat(file, path, AtFlags::STATX_FORCE_SYNC)
     }
 
     /// Opens a directory by its path, beneath the root.
-    fn resolve(&self, path: &RelPath) -> Result<OwnedFd, MountError> {
+    fn resolve(&self, path: &RelPath) -> Result<Handle, MountError> {
         let failed = |errno| MountError::new(Action::OpenDirectory, path, errno);
         let mut opened = None;
         for piece in pieces(path) {
             let from = opened.as_ref().unwrap_or(&*self.root);
-            opened = Some(self.open_below(from, &piece).map_err(failed)?);
+            opened = Some(from.directory_at(&piece, self.options.one_file_system).map_err(failed)?);
         }
         opened.ok_or_else(|| failed(Errno::INVAL))
     }
 
-    fn open_below(&self, from: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
-        let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        if self.options.one_file_system {
-            resolve |= ResolveFlags::NO_XDEV;
-        }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        openat2(from, path, flags, Mode::empty(), resolve)
-    }
-
-    fn held(&self) -> std::sync::MutexGuard<'_, LruCache<u64, Arc<OwnedFd>>> {
+    fn held(&self) -> std::sync::MutexGuard<'_, LruCache<u64, Arc<Handle>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -245,45 +236,16 @@ fn pieces(path: &RelPath) -> Vec<Vec<u8>> {
     pieces
 }
 
-fn stat_fd(fd: impl std::os::fd::AsFd, path: &RelPath, flags: AtFlags) -> Result<FileStat, MountError> {
-    statx(fd, "", flags | AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
-        .map(|found| FileStat { kind: kind_of(&found), stamp: stamp_of(&found) })
-        .map_err(|errno| MountError::new(Action::Refresh, path, errno))
-}
-
-/// The mount and the number there of an open directory: file systems number alike. Asks nobody.
-fn place_of(directory: &OwnedFd, path: &RelPath) -> Result<(u64, u64), MountError> {
-    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    statx(directory, "", flags, StatxFlags::INO | StatxFlags::MNT_ID)
-        .map(|found| (found.stx_mnt_id, found.stx_ino))
-        .map_err(|errno| MountError::new(Action::OpenDirectory, path, errno))
-}
-
-fn kind_of(found: &Statx) -> FileKind {
-    match FileType::from_raw_mode(found.stx_mode.into()) {
-        FileType::RegularFile => FileKind::File,
-        FileType::Directory => FileKind::Directory,
-        _ => FileKind::Other,
-    }
-}
-
-fn stamp_of(found: &Statx) -> Stamp {
-    Stamp {
-        size: found.stx_size,
-        mtime: timestamp(&found.stx_mtime),
-        ctime: timestamp(&found.stx_ctime),
-        fileid: found.stx_ino,
-    }
-}
-
-fn timestamp(time: &StatxTimestamp) -> Timestamp {
-    Timestamp { seconds: time.tv_sec, nanoseconds: time.tv_nsec }
+fn stat(handle: &Handle, path: &RelPath, flags: AtFlags) -> Result<FileStat, MountError> {
+    handle.stat(flags).map_err(|errno| MountError::new(Action::Refresh, path, errno))
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
+
+    use rustix::fs::openat;
 
     use super::*;
     use crate::mount::{Coverage, EntryKind};

@@ -37,8 +37,8 @@ use crate::model::Timestamp;
 const MARGIN: f64 = 0.02;
 const DRIFT: f64 = 0.025;
 
-/// The least margin, in looks at the pace of the budget: one under way, and some that wait as well.
-const MARGIN_LOOKS: f64 = 3.0;
+/// The least margin, in looks at the pace of the budget: one under way, and as many as may fall together.
+const MARGIN_LOOKS: f64 = 6.0;
 
 /// A look that came after more of the bound than this was brought by its deadline.
 const BY_DEADLINE: f64 = 0.85;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Stamp, Timestamp};
 
+use super::medium::Medium;
 use super::{Store, StoreError, codec, keys};
 
 /// The number of a watched root in this store.
@@ -115,12 +116,12 @@ impl Store {
     }
 }
 
-pub(super) fn next_dir(db: &sled::Db) -> Result<u64, StoreError> {
+pub(super) fn next_dir(db: &Medium) -> Result<u64, StoreError> {
     let last = db.scan_prefix(keys::DIRECTORIES).next_back().transpose()?;
     Ok(last.and_then(|(key, _)| keys::number_at(&key, 1)).map_or(1, |last| last + 1))
 }
 
-pub(super) fn next_root(db: &sled::Db) -> Result<u32, StoreError> {
+pub(super) fn next_root(db: &Medium) -> Result<u32, StoreError> {
     let last = db.scan_prefix(keys::ROOTS).next_back().transpose()?;
     Ok(last.and_then(|(key, _)| keys::last_u32(&key)).map_or(1, |last| last + 1))
 }

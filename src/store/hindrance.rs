@@ -58,7 +58,7 @@ impl Store {
         let number = |key: &[u8]| {
             keys::number_at(key, 1).map(DirId).ok_or(StoreError::Damaged { what: "a hindrance's key" })
         };
-        self.db.scan_prefix(keys::HINDRANCES).keys().map(|key| number(&key?)).collect()
+        self.db.scan_prefix(keys::HINDRANCES).map(|row| number(&row?.0)).collect()
     }
 
     /// Remembers why `dir` cannot be read, or that it can.
@@ -67,7 +67,7 @@ impl Store {
         match row {
             Some(row) => self.db.insert(key, codec::encode(&StoredHindrance::V1(row)))?,
             None => self.db.remove(key)?,
-        };
+        }
         Ok(())
     }
 

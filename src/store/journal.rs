@@ -3,14 +3,13 @@
 //! A row behind every sink's cursor is history; a row ahead of a cursor is that sink's outbox. Nothing is moved
 //! from one to the other: confirming only moves the cursor, and replaying moves it back.
 
-use std::ops::Bound;
-
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Analysis, ContentHash, Handover, Kind, MessageId, RelPath, RootPath, Seq, Stamp, Timestamp,
 };
 
+use super::medium::{Batch, Medium};
 use super::{Store, StoreError, codec, keys};
 
 /// Bytes of a part: a job's redacted text may be a mebibyte, a value must stay small.
@@ -57,7 +56,7 @@ pub struct Refused {
 }
 
 /// Adds the rows of `handover` to `batch`.
-pub(super) fn write(handover: &Handover, batch: &mut sled::Batch) {
+pub(super) fn write(handover: &Handover, batch: &mut Batch) {
     let stored = StoredHandover::V1(HandoverV1 {
         id: handover.id,
         kind: handover.kind,
@@ -96,7 +95,7 @@ pub(super) fn decode(seq: Seq, bytes: &[u8]) -> Result<Handover, StoreError> {
 }
 
 /// The head of the journal: the highest number ever used.
-pub(super) fn last_seq(db: &sled::Db) -> Result<Seq, StoreError> {
+pub(super) fn last_seq(db: &Medium) -> Result<Seq, StoreError> {
     let noted = db.get(keys::HEAD)?.map(|value| codec::decode(&value, "the journal's head")).transpose()?;
     let last = db.scan_prefix(keys::JOURNAL).next_back().transpose()?;
     let last = last.and_then(|(key, _)| keys::number_at(&key, 1));
@@ -120,9 +119,7 @@ impl Store {
         if first > last {
             return Ok(handovers);
         }
-        let range =
-            (Bound::Included(keys::journal(first, 0)), Bound::Included(keys::journal(last, u16::MAX)));
-        for entry in self.db.range(range) {
+        for entry in self.db.range(keys::journal(first, 0)..=keys::journal(last, u16::MAX)) {
             let (key, value) = entry?;
             let seq = keys::number_at(&key, 1).ok_or(StoreError::Damaged { what: "a handover's key" })?;
             match &mut current {
@@ -197,13 +194,12 @@ impl Store {
         /// Handovers dropped in one call, so that nobody waits long for the store.
         const AT_ONCE: usize = 1000;
         let old = self.journal(0, AT_ONCE)?;
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::default();
         let mut count = 0;
         for handover in old.iter().take_while(|row| row.seq <= behind && row.detected_at < before) {
-            for entry in
-                self.db.scan_prefix(keys::journal(handover.seq, 0).get(..9).unwrap_or_default()).keys()
-            {
-                batch.remove(entry?);
+            let parts = keys::journal(handover.seq, 0);
+            for row in self.db.scan_prefix(parts.get(..9).unwrap_or_default()) {
+                batch.remove(row?.0);
             }
             count += 1;
         }

@@ -2,10 +2,11 @@
 
 use crate::model::{Board, Change, Counter, Totals};
 
+use super::medium::{Batch, Medium};
 use super::{StoreError, codec, keys};
 
 /// Adds `changes` to `totals`, and the rows that they change to `batch`.
-pub(super) fn apply(changes: &[Change], totals: &mut Totals, batch: &mut sled::Batch) {
+pub(super) fn apply(changes: &[Change], totals: &mut Totals, batch: &mut Batch) {
     for change in changes {
         totals.apply(change);
     }
@@ -27,7 +28,7 @@ pub(super) fn apply(changes: &[Change], totals: &mut Totals, batch: &mut sled::B
 }
 
 /// Reads the statistics.
-pub(super) fn load(db: &sled::Db) -> Result<Totals, StoreError> {
+pub(super) fn load(db: &Medium) -> Result<Totals, StoreError> {
     let mut totals = Totals::default();
     for entry in db.scan_prefix(keys::LEDGER) {
         let (key, value) = entry?;

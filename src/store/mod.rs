@@ -18,6 +18,9 @@ mod learnt;
 mod ledger;
 mod lock;
 mod mark;
+mod medium;
+#[cfg(test)]
+mod memory;
 mod row;
 mod seen;
 #[cfg(test)]
@@ -32,7 +35,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::model::{Seq, Timestamp, Totals};
 
-use mark::Mark;
+use medium::Medium;
 
 pub use directories::{DirId, DirRow, RootId, RootRow};
 pub use error::StoreError;
@@ -41,6 +44,8 @@ pub use inspect::{Inspected, StatePlace, inspect, place};
 pub use journal::{Refused, SinkCursor};
 pub use learnt::LEARNT_A_ROW;
 pub use lock::Lock;
+#[cfg(test)]
+pub(crate) use memory::{Loss, Memory};
 #[doc(hidden)]
 pub use row::read_row;
 pub use seen::{Content, Known, KnownFile, SeenFile};
@@ -51,24 +56,16 @@ pub use waiting::{WaitReason, WaitRow};
 /// The format of this version's database; an older one is migrated at opening, a newer one refused.
 const FORMAT: u32 = 1;
 
-/// Bytes of sled's page cache. Not a hard bound: it is exceeded while a large range is scanned.
-const CACHE_BYTES: u64 = 32 << 20;
-
-/// How often sled writes out what nobody flushed, in milliseconds; its segment collection runs only there.
-const FLUSH_EVERY_MS: u64 = 500;
-
 /// An open state directory.
 ///
 /// Reads may come from any thread; every write goes through [`Store::commit`] or one of the cursor calls, which
 /// take turns.
 #[derive(Debug)]
 pub struct Store {
-    db: sled::Db,
-    file: File,
-    mark: Mark,
+    db: Medium,
     agent_id: String,
     writer: Mutex<Writer>,
-    _lock: Lock,
+    _lock: Option<Lock>,
 }
 
 /// What the writer knows by heart.
@@ -89,17 +86,32 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let lock = Lock::take(path)?;
         let folder = path.join("index");
-        let is_new = !folder.exists();
-        let db = open_database(&folder)?;
-        let file = File::open(folder.join("db")).map_err(|source| StoreError::io("open", &folder, source))?;
-        check_format(&db, &folder)?;
-        let mut mark = Mark::open(path)?;
+        let (medium, is_new) = Medium::open(path)?;
+        let store = Self::upon(medium, is_new, &folder, Some(lock))?;
+        if is_new {
+            store.make_durable()?;
+            sync_folder(&folder)?;
+            sync_folder(path)?;
+        }
+        Ok(store)
+    }
+
+    /// Opens the rows on a simulated disk.
+    #[cfg(test)]
+    pub(crate) fn in_memory(memory: Memory) -> Result<Self, StoreError> {
+        let store = Self::upon(Medium::Memory(memory), false, Path::new("memory"), None)?;
+        store.make_durable()?;
+        Ok(store)
+    }
+
+    fn upon(mut db: Medium, is_new: bool, folder: &Path, lock: Option<Lock>) -> Result<Self, StoreError> {
+        check_format(&db, folder)?;
         let commits = commits(&db)?;
         // A database that was moved aside on purpose is begun anew.
         if is_new {
-            mark.note(commits)?;
+            db.note(commits)?;
         } else {
-            mark.check(commits)?;
+            db.check(commits)?;
         }
         let agent_id = agent_id(&db)?;
         let writer = Writer {
@@ -109,13 +121,7 @@ impl Store {
             next_root: directories::next_root(&db)?,
             totals: ledger::load(&db)?,
         };
-        let store = Self { db, file, mark, agent_id, writer: Mutex::new(writer), _lock: lock };
-        if is_new {
-            store.make_durable()?;
-            sync_folder(&folder)?;
-            sync_folder(path)?;
-        }
-        Ok(store)
+        Ok(Self { db, agent_id, writer: Mutex::new(writer), _lock: lock })
     }
 
     /// The name under which Redis remembers how far this store's journal was applied: 32 hexadecimal digits.
@@ -131,7 +137,7 @@ impl Store {
 
     /// Bytes that the state takes on disk.
     pub fn size_on_disk(&self) -> Result<u64, StoreError> {
-        Ok(self.db.size_on_disk()?)
+        self.db.size_on_disk()
     }
 
     /// The statistics so far: everything up to the head of the journal.
@@ -143,8 +149,7 @@ impl Store {
 
     /// Writes everything out and waits for the disk.
     fn make_durable(&self) -> Result<(), StoreError> {
-        self.db.flush()?;
-        self.file.sync_data().map_err(|source| StoreError::Sync { source })
+        self.db.make_durable()
     }
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
@@ -152,38 +157,7 @@ impl Store {
     }
 }
 
-/// Opens the database. A disk that was full at an earlier opening leaves half a snapshot, over which sled stumbles for
-/// ever; it is only a summary of the log, so it is made anew from that. Should that lose anything, the mark tells.
-fn open_database(folder: &Path) -> Result<sled::Db, StoreError> {
-    let open = || {
-        sled::Config::new()
-            .path(folder)
-            .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(Some(FLUSH_EVERY_MS))
-            .open()
-    };
-    let opened = match open() {
-        Err(sled::Error::Corruption { .. }) if remove_snapshots(folder)? => open(),
-        opened => opened,
-    };
-    opened.map_err(|source| StoreError::Open { path: folder.to_path_buf(), source })
-}
-
-/// Removes sled's snapshots in `folder`; tells whether there were any.
-fn remove_snapshots(folder: &Path) -> Result<bool, StoreError> {
-    let failed = |source| StoreError::io("remove a snapshot in", folder, source);
-    let mut removed = false;
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if entry.file_name().as_encoded_bytes().starts_with(b"snap.") {
-            std::fs::remove_file(entry.path()).map_err(failed)?;
-            removed = true;
-        }
-    }
-    Ok(removed)
-}
-
-fn check_format(db: &sled::Db, folder: &Path) -> Result<(), StoreError> {
+fn check_format(db: &Medium, folder: &Path) -> Result<(), StoreError> {
     let Some(value) = db.get(keys::FORMAT)? else {
         db.insert(keys::FORMAT, codec::encode(&FORMAT))?;
         return Ok(());
@@ -194,13 +168,13 @@ fn check_format(db: &sled::Db, folder: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn commits(db: &sled::Db) -> Result<u64, StoreError> {
+fn commits(db: &Medium) -> Result<u64, StoreError> {
     let stored =
         db.get(keys::COMMITS)?.map(|value| codec::decode(&value, "the number of commits")).transpose()?;
     Ok(stored.unwrap_or(0))
 }
 
-fn agent_id(db: &sled::Db) -> Result<String, StoreError> {
+fn agent_id(db: &Medium) -> Result<String, StoreError> {
     if let Some(value) = db.get(keys::AGENT_ID)? {
         return codec::decode(&value, "the agent's name");
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ContentHash, Seq, Stamp, Timestamp};
 
+use super::medium::{Batch, Medium};
 use super::{DirId, RootId, Store, StoreError, codec, keys};
 
 /// Files in a run.
@@ -103,7 +104,7 @@ impl Store {
             return Ok(false);
         };
         let wanted = fingerprint(stamp, content);
-        Ok(decode_block(&value)?.iter().any(|(slot, print)| (*slot, *print) == (slot_of(stamp), wanted)))
+        Ok(decode_block(&value)?.iter().any(|known| (known.slot, known.content) == (slot_of(stamp), wanted)))
     }
 }
 
@@ -125,7 +126,7 @@ impl RunEditor {
     /// Puts `file` into `run` of `dir`, or into the last one if it is new there.
     pub(super) fn put(
         &mut self,
-        db: &sled::Db,
+        db: &Medium,
         dir: DirId,
         run: Option<u32>,
         file: SeenFile,
@@ -144,7 +145,7 @@ impl RunEditor {
     /// Takes `name` out of `run` of `dir`.
     pub(super) fn remove(
         &mut self,
-        db: &sled::Db,
+        db: &Medium,
         dir: DirId,
         run: u32,
         name: &[u8],
@@ -159,7 +160,7 @@ impl RunEditor {
     }
 
     /// Adds the changed rows to `batch`.
-    pub(super) fn write(&self, batch: &mut sled::Batch) {
+    pub(super) fn write(&self, batch: &mut Batch) {
         for (dir, edited) in &self.directories {
             for (run, files) in &edited.runs {
                 let key = keys::run(*dir, *run);
@@ -174,7 +175,7 @@ impl RunEditor {
 }
 
 impl EditedRuns {
-    fn load(&mut self, db: &sled::Db, dir: DirId, run: u32) -> Result<(), StoreError> {
+    fn load(&mut self, db: &Medium, dir: DirId, run: u32) -> Result<(), StoreError> {
         if let Entry::Vacant(empty) = self.runs.entry(run) {
             let files = db.get(keys::run(dir, run))?.map(|value| decode_run(&value)).transpose()?;
             let files = files.unwrap_or_default();
@@ -189,7 +190,7 @@ impl EditedRuns {
         self.runs.get_mut(run)?.iter_mut().find(|file| file.name == name)
     }
 
-    fn append(&mut self, db: &sled::Db, dir: DirId, file: SeenFile) -> Result<(), StoreError> {
+    fn append(&mut self, db: &Medium, dir: DirId, file: SeenFile) -> Result<(), StoreError> {
         let mut last = match self.last {
             Some(last) => last,
             None => last_run(db, dir)?,
@@ -205,7 +206,7 @@ impl EditedRuns {
     }
 }
 
-fn last_run(db: &sled::Db, dir: DirId) -> Result<u32, StoreError> {
+fn last_run(db: &Medium, dir: DirId) -> Result<u32, StoreError> {
     let last = db.scan_prefix(keys::runs_of(dir)).next_back().transpose()?;
     Ok(last.and_then(|(key, _)| keys::last_u32(&key)).unwrap_or(0))
 }
@@ -218,16 +219,34 @@ fn is_full(files: &[SeenFile], next: &SeenFile) -> bool {
 }
 
 /// Fingerprints of the files whose numbers share all but the last six bits: neighbours are often created together.
-pub(super) type Block = Vec<(u8, u64)>;
+pub(super) type Block = Vec<Print>;
+
+/// A file's fingerprint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Print {
+    /// The last six bits of the file's number.
+    slot: u8,
+    /// Content and modification time.
+    content: u64,
+    /// The path that had it last: when an earlier one is forgotten, the file is still known. `None` in rows of before it
+    /// was kept: those are known until their number goes to another file.
+    owner: Option<u32>,
+}
 
 #[derive(Serialize, Deserialize)]
 enum StoredBlock {
-    V1(Block),
+    /// The last six bits of a file's number, its content and modification time.
+    V1(Vec<(u8, u64)>),
+    V2(Block),
 }
 
 pub(super) fn decode_block(value: &[u8]) -> Result<Block, StoreError> {
-    let StoredBlock::V1(block) = codec::decode(value, "a block of fileids")?;
-    Ok(block)
+    Ok(match codec::decode(value, "a block of fileids")? {
+        StoredBlock::V1(prints) => {
+            prints.into_iter().map(|(slot, content)| Print { slot, content, owner: None }).collect()
+        }
+        StoredBlock::V2(block) => block,
+    })
 }
 
 fn slot_of(stamp: &Stamp) -> u8 {
@@ -244,6 +263,14 @@ fn fingerprint(stamp: &Stamp, content: &ContentHash) -> u64 {
     u64::from_be_bytes(*hash.as_bytes().first_chunk::<8>().expect("a hash has 32 bytes"))
 }
 
+fn print_of(dir: DirId, file: &SeenFile, content: &ContentHash) -> Print {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&dir.0.to_be_bytes());
+    hasher.update(&file.name);
+    let owner = u32::from_be_bytes(*hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes"));
+    Print { slot: slot_of(&file.stamp), content: fingerprint(&file.stamp, content), owner: Some(owner) }
+}
+
 /// The blocks of fileids that one transaction touches.
 #[derive(Default)]
 pub(super) struct BlockEditor {
@@ -251,28 +278,41 @@ pub(super) struct BlockEditor {
 }
 
 impl BlockEditor {
-    pub(super) fn put(&mut self, db: &sled::Db, root: RootId, file: &SeenFile) -> Result<(), StoreError> {
+    pub(super) fn put(
+        &mut self,
+        db: &Medium,
+        root: RootId,
+        dir: DirId,
+        file: &SeenFile,
+    ) -> Result<(), StoreError> {
         let Content::Hashed(content) = file.content else {
             return Ok(());
         };
         let block = self.load(db, root, &file.stamp)?;
-        let slot = slot_of(&file.stamp);
-        block.retain(|(known, _)| *known != slot);
-        block.push((slot, fingerprint(&file.stamp, &content)));
+        let new = print_of(dir, file, &content);
+        block.retain(|known| known.slot != new.slot);
+        block.push(new);
         Ok(())
     }
 
-    /// Forgets the fingerprint of a file that is forgotten, unless its number went to another one since.
-    pub(super) fn remove(&mut self, db: &sled::Db, root: RootId, file: &SeenFile) -> Result<(), StoreError> {
+    /// Forgets the fingerprint of a file that is forgotten, unless its number went to another one since, or the file to
+    /// another path.
+    pub(super) fn remove(
+        &mut self,
+        db: &Medium,
+        root: RootId,
+        dir: DirId,
+        file: &SeenFile,
+    ) -> Result<(), StoreError> {
         let Content::Hashed(content) = file.content else {
             return Ok(());
         };
-        let entry = (slot_of(&file.stamp), fingerprint(&file.stamp, &content));
-        self.load(db, root, &file.stamp)?.retain(|known| *known != entry);
+        let forgotten = print_of(dir, file, &content);
+        self.load(db, root, &file.stamp)?.retain(|known| *known != forgotten);
         Ok(())
     }
 
-    fn load(&mut self, db: &sled::Db, root: RootId, stamp: &Stamp) -> Result<&mut Block, StoreError> {
+    fn load(&mut self, db: &Medium, root: RootId, stamp: &Stamp) -> Result<&mut Block, StoreError> {
         let number = stamp.fileid / RUN_FILES as u64;
         Ok(match self.blocks.entry((root, number)) {
             Entry::Occupied(block) => block.into_mut(),
@@ -284,14 +324,25 @@ impl BlockEditor {
         })
     }
 
-    pub(super) fn write(&self, batch: &mut sled::Batch) {
+    pub(super) fn write(&self, batch: &mut Batch) {
         for ((root, number), block) in &self.blocks {
             let key = keys::fileids(*root, *number);
             if block.is_empty() {
                 batch.remove(key);
             } else {
-                batch.insert(key, codec::encode(&StoredBlock::V1(block.clone())));
+                batch.insert(key, codec::encode(&StoredBlock::V2(block.clone())));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_fingerprints_of_before_they_had_owners() {
+        let old = codec::encode(&StoredBlock::V1(vec![(3, 7)]));
+        assert_eq!(decode_block(&old).unwrap(), [Print { slot: 3, content: 7, owner: None }]);
     }
 }

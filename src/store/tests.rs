@@ -90,6 +90,25 @@ fn keeps_what_was_committed() {
 }
 
 #[test]
+fn a_moved_file_stays_known_when_its_old_path_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    for name in [b"old", b"new"] {
+        let mut transaction = Transaction::default();
+        transaction.put_seen(ROOT, DirId(1), None, seen(name, 64, 1));
+        store.commit(transaction).unwrap();
+    }
+    let is_recognised = || store.knows_elsewhere(ROOT, &stamp(64), &ContentHash([1; 32])).unwrap();
+    for (name, still_known) in [(b"old", true), (b"new", false)] {
+        let known = store.known(DirId(1)).unwrap().remove(name.as_slice()).unwrap();
+        let mut transaction = Transaction::default();
+        transaction.forget_seen(ROOT, DirId(1), known);
+        store.commit(transaction).unwrap();
+        assert_eq!(is_recognised(), still_known);
+    }
+}
+
+#[test]
 fn recognises_a_moved_file_but_not_a_reused_number() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();

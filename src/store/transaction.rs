@@ -2,6 +2,7 @@
 
 use crate::model::{Handover, Timestamp, changes_of};
 
+use super::medium::Batch;
 use super::seen::{BlockEditor, RunEditor};
 use super::{
     DirId, DirRow, KnownFile, RootId, RootRow, SeenFile, Store, StoreError, WaitRow, codec, directories,
@@ -107,7 +108,7 @@ impl Store {
     /// what was not committed is found again at the next start.
     pub fn commit(&self, transaction: Transaction) -> Result<Vec<Handover>, StoreError> {
         let mut writer = self.writer();
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::default();
         let (mut runs, mut blocks) = (RunEditor::default(), BlockEditor::default());
         let (mut head, mut changes, mut handed_over) = (writer.head, Vec::new(), Vec::new());
         for mut change in transaction.seen {
@@ -120,12 +121,12 @@ impl Store {
             }
             // A file that is gone keeps its fingerprint, unless its number went to another one meanwhile.
             if change.file.gone_since.is_none() {
-                blocks.put(&self.db, change.root, &change.file)?;
+                blocks.put(&self.db, change.root, change.dir, &change.file)?;
             }
             runs.put(&self.db, change.dir, change.run, change.file)?;
         }
         for (root, dir, known) in &transaction.forgotten {
-            blocks.remove(&self.db, *root, &known.file)?;
+            blocks.remove(&self.db, *root, *dir, &known.file)?;
             runs.remove(&self.db, *dir, known.run, &known.file.name)?;
         }
         runs.write(&mut batch);
@@ -142,7 +143,7 @@ impl Store {
         ledger::apply(&changes, &mut writer.totals, &mut batch);
         self.db.apply_batch(batch)?;
         self.make_durable()?;
-        self.mark.note(commits)?;
+        self.db.note(commits)?;
         writer.commits = commits;
         writer.head = head;
         Ok(handed_over)
@@ -153,7 +154,7 @@ fn put_rows(
     roots: &[(RootId, RootRow)],
     dirs: &[(DirId, DirRow)],
     waits: &[(DirId, Vec<u8>, Option<WaitRow>)],
-    batch: &mut sled::Batch,
+    batch: &mut Batch,
 ) {
     for (id, row) in roots {
         batch.insert(keys::root(*id), directories::encode_root(row));

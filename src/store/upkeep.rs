@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::model::{Seq, Timestamp};
 
 use super::journal::SinkCursor;
+use super::medium::Batch;
 use super::{Store, StoreError, codec, keys};
 
 /// What a sink is to be sent again.
@@ -42,7 +43,7 @@ impl Store {
         if first > confirmed {
             return Ok(None);
         }
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::default();
         batch.insert(keys::cursor(sink), codec::encode(&SinkCursor { confirmed: first - 1 }));
         for (name, refused) in self.refused()? {
             if name == sink && refused.seq >= first {
@@ -70,8 +71,8 @@ impl Store {
             }
             directories.insert(id);
         }
-        for key in self.db.scan_prefix(b"s").keys() {
-            let dir = keys::number_at(&key?, 1).ok_or(StoreError::Damaged { what: "a run's key" })?;
+        for row in self.db.scan_prefix(b"s") {
+            let dir = keys::number_at(&row?.0, 1).ok_or(StoreError::Damaged { what: "a run's key" })?;
             if !directories.contains(&super::DirId(dir)) {
                 faults.push(format!("files of an unknown directory {dir}"));
             }

@@ -1,0 +1,253 @@
+//! Where the rows lie: a sled tree with the file that remembers its commits, or in tests a map that loses what was not
+//! made durable. All that the rest of the room asks of an engine is here.
+//!
+//! *Never here*: what a row means.
+
+use std::fs::File;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use sled::IVec;
+
+use super::StoreError;
+use super::mark::Mark;
+#[cfg(test)]
+use super::memory::Memory;
+
+/// A row, or why it could not be read.
+pub(super) type Row = Result<(IVec, IVec), StoreError>;
+
+/// Bytes of sled's page cache. Not a hard bound: it is exceeded while a large range is scanned.
+const CACHE_BYTES: u64 = 32 << 20;
+
+/// How often sled writes out what nobody flushed, in milliseconds; its segment collection runs only there.
+const FLUSH_EVERY_MS: u64 = 500;
+
+/// Rows in the order of their keys.
+#[derive(Debug)]
+pub(super) enum Medium {
+    /// On disk.
+    Sled(Database),
+    /// In memory.
+    #[cfg(test)]
+    Memory(Memory),
+}
+
+/// A sled database and what stands beside it.
+#[derive(Debug)]
+pub(super) struct Database {
+    db: sled::Db,
+    file: File,
+    mark: Mark,
+}
+
+/// Rows that change together.
+#[derive(Debug, Default)]
+pub(super) struct Batch(Vec<(IVec, Option<IVec>)>);
+
+impl Batch {
+    pub(super) fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
+        self.0.push((key.into(), Some(value.into())));
+    }
+
+    pub(super) fn remove(&mut self, key: impl Into<IVec>) {
+        self.0.push((key.into(), None));
+    }
+
+    /// The changes in order: of several to one key the last one counts.
+    pub(super) fn into_rows(self) -> Vec<(IVec, Option<IVec>)> {
+        self.0
+    }
+}
+
+impl Medium {
+    /// Opens the database in the state directory at `state`; tells whether it is a new one.
+    pub(super) fn open(state: &Path) -> Result<(Self, bool), StoreError> {
+        let folder = state.join("index");
+        let is_new = !folder.exists();
+        let db = open_database(&folder)?;
+        let file = File::open(folder.join("db")).map_err(|source| StoreError::io("open", &folder, source))?;
+        let mark = Mark::open(state)?;
+        Ok((Self::Sled(Database { db, file, mark }), is_new))
+    }
+
+    /// The value of `key`.
+    pub(super) fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<IVec>, StoreError> {
+        match self {
+            Self::Sled(database) => Ok(database.db.get(key)?),
+            #[cfg(test)]
+            Self::Memory(memory) => memory.get(key.as_ref()),
+        }
+    }
+
+    /// The rows whose keys begin with `prefix`.
+    pub(super) fn scan_prefix(&self, prefix: impl AsRef<[u8]>) -> Rows {
+        match self {
+            Self::Sled(database) => Rows::Sled(database.db.scan_prefix(prefix)),
+            #[cfg(test)]
+            Self::Memory(memory) => {
+                let prefix = prefix.as_ref();
+                Rows::Memory(memory.scan(prefix, |key| key.starts_with(prefix)))
+            }
+        }
+    }
+
+    /// The rows with keys in `range`.
+    pub(super) fn range(&self, range: RangeInclusive<Vec<u8>>) -> Rows {
+        match self {
+            Self::Sled(database) => Rows::Sled(database.db.range(range)),
+            #[cfg(test)]
+            Self::Memory(memory) => {
+                let (first, last) = range.into_inner();
+                Rows::Memory(memory.scan(&first, |key| key <= last.as_slice()))
+            }
+        }
+    }
+
+    /// Writes one row.
+    pub(super) fn insert(&self, key: impl Into<IVec>, value: impl Into<IVec>) -> Result<(), StoreError> {
+        match self {
+            Self::Sled(database) => database.db.insert(key.into(), value).map(drop)?,
+            #[cfg(test)]
+            Self::Memory(memory) => memory.apply(vec![(key.into(), Some(value.into()))])?,
+        }
+        Ok(())
+    }
+
+    /// Removes one row.
+    pub(super) fn remove(&self, key: impl AsRef<[u8]>) -> Result<(), StoreError> {
+        match self {
+            Self::Sled(database) => database.db.remove(key).map(drop)?,
+            #[cfg(test)]
+            Self::Memory(memory) => memory.apply(vec![(key.as_ref().into(), None)])?,
+        }
+        Ok(())
+    }
+
+    /// Changes rows together: after a crash all of it is there, or nothing.
+    pub(super) fn apply_batch(&self, batch: Batch) -> Result<(), StoreError> {
+        match self {
+            Self::Sled(database) => {
+                let mut changes = sled::Batch::default();
+                for (key, value) in batch.into_rows() {
+                    match value {
+                        Some(value) => changes.insert(key, value),
+                        None => changes.remove(key),
+                    }
+                }
+                database.db.apply_batch(changes)?;
+            }
+            #[cfg(test)]
+            Self::Memory(memory) => memory.apply(batch.into_rows())?,
+        }
+        Ok(())
+    }
+
+    /// Hands everything to the system: it survives the end of the process, not a power loss.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sled(database) => database.db.flush().map(drop)?,
+            #[cfg(test)]
+            Self::Memory(memory) => memory.flush()?,
+        }
+        Ok(())
+    }
+
+    /// Writes everything out and waits for the disk.
+    pub(super) fn make_durable(&self) -> Result<(), StoreError> {
+        self.flush()?;
+        match self {
+            Self::Sled(database) => database.file.sync_data().map_err(|source| StoreError::Sync { source }),
+            #[cfg(test)]
+            Self::Memory(memory) => memory.sync(),
+        }
+    }
+
+    /// Remembers beside the rows that there were so many commits.
+    pub(super) fn note(&self, commits: u64) -> Result<(), StoreError> {
+        match self {
+            Self::Sled(database) => database.mark.note(commits),
+            #[cfg(test)]
+            Self::Memory(memory) => memory.note(commits),
+        }
+    }
+
+    /// Checks that rows that have seen `commits` are not less than what is remembered beside them.
+    pub(super) fn check(&mut self, commits: u64) -> Result<(), StoreError> {
+        match self {
+            Self::Sled(database) => database.mark.check(commits),
+            #[cfg(test)]
+            Self::Memory(memory) => memory.check(commits),
+        }
+    }
+
+    /// Bytes on disk.
+    pub(super) fn size_on_disk(&self) -> Result<u64, StoreError> {
+        match self {
+            Self::Sled(database) => Ok(database.db.size_on_disk()?),
+            #[cfg(test)]
+            Self::Memory(_) => Ok(0),
+        }
+    }
+}
+
+/// Rows, from both ends.
+#[cfg_attr(test, expect(clippy::large_enum_variant, reason = "outside of tests there is but the one"))]
+pub(super) enum Rows {
+    Sled(sled::Iter),
+    #[cfg(test)]
+    Memory(std::vec::IntoIter<Row>),
+}
+
+impl Iterator for Rows {
+    type Item = Row;
+
+    fn next(&mut self) -> Option<Row> {
+        match self {
+            Self::Sled(rows) => rows.next().map(|row| Ok(row?)),
+            #[cfg(test)]
+            Self::Memory(rows) => rows.next(),
+        }
+    }
+}
+
+impl DoubleEndedIterator for Rows {
+    fn next_back(&mut self) -> Option<Row> {
+        match self {
+            Self::Sled(rows) => rows.next_back().map(|row| Ok(row?)),
+            #[cfg(test)]
+            Self::Memory(rows) => rows.next_back(),
+        }
+    }
+}
+
+/// Opens the database. A disk that was full at an earlier opening leaves half a snapshot, over which sled stumbles for
+/// ever; it is only a summary of the log, so it is made anew from that. Should that lose anything, the mark tells.
+fn open_database(folder: &Path) -> Result<sled::Db, StoreError> {
+    let open = || {
+        sled::Config::new()
+            .path(folder)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(Some(FLUSH_EVERY_MS))
+            .open()
+    };
+    let opened = match open() {
+        Err(sled::Error::Corruption { .. }) if remove_snapshots(folder)? => open(),
+        opened => opened,
+    };
+    opened.map_err(|source| StoreError::Open { path: folder.to_path_buf(), source })
+}
+
+/// Removes sled's snapshots in `folder`; tells whether there were any.
+fn remove_snapshots(folder: &Path) -> Result<bool, StoreError> {
+    let failed = |source| StoreError::io("remove a snapshot in", folder, source);
+    let mut removed = false;
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().as_encoded_bytes().starts_with(b"snap.") {
+            std::fs::remove_file(entry.path()).map_err(failed)?;
+            removed = true;
+        }
+    }
+    Ok(removed)
+}
