@@ -43,6 +43,7 @@ pub(crate) fn measure(directories: usize, seed: u64) -> Result<String, String> {
     let began = processor()?;
     let mut restored = Schedule::new(terms(), seed);
     restored.restore_clock(&decode::<SavedClock>(&clock)?);
+    restored.expect(saved.len());
     let mut parent = None;
     for bytes in &saved {
         let slot = restored.restore(parent, &decode::<Saved>(bytes)?, timestamp(now));

@@ -128,6 +128,11 @@ impl Agenda {
         }
     }
 
+    /// Tells how many directories will be restored now.
+    pub(super) fn expect(&mut self, directories: usize) {
+        self.schedule.expect(directories);
+    }
+
     /// Adds a directory with what was learnt of it in an earlier run; bytes of another version count as nothing learnt.
     pub(super) fn restore(
         &mut self,

@@ -279,6 +279,7 @@ impl Engine {
         }
         // Parents before children.
         due.sort_unstable_by_key(|(id, ..)| *id);
+        root.agenda.expect(due.len());
         for (id, parent, is_known, is_racy) in due {
             let learnt = learnt.remove(&id).filter(|_| is_known);
             root.agenda.restore(id, parent, learnt.as_deref(), now.steady);

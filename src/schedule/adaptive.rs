@@ -99,6 +99,8 @@ pub struct Schedule {
     pub(super) free: Vec<u32>,
     /// Directories in use.
     pub(super) count: u32,
+    /// How many there will be when all are restored; 0 once looks are taken.
+    pub(super) expected: u32,
     pub(super) keys: Heap,
     pub(super) deadlines: Deadlines,
     pub(super) price: Price,
@@ -128,6 +130,7 @@ impl Schedule {
             directories: Vec::new(),
             free: Vec::new(),
             count: 0,
+            expected: 0,
             keys: Heap::new(),
             deadlines: Deadlines::new(promise * SPAN),
             price: Price::new(None),
@@ -182,6 +185,7 @@ impl Schedule {
     /// [`Schedule::looked`] or [`Schedule::failed`].
     pub fn take_due(&mut self, now: Timestamp) -> Option<Slot> {
         let now = self.observe(now);
+        self.expected = 0;
         if let Some(slot) = self.deadlines.first_at_once() {
             return Some(self.take(slot));
         }
@@ -455,7 +459,7 @@ impl Schedule {
         // Looks that deadlines brought come as deadlines again: evenly, they fill the bound. Others come at the
         // budget's pace at most.
         let by_deadline = silent == 0.0 || silent > BY_DEADLINE * bound;
-        let pace = if by_deadline { f64::from(self.count) / bound } else { self.rate() };
+        let pace = if by_deadline { self.size() / bound } else { self.rate() };
         let crowd = CROWD * pace * self.deadlines.grain() + SMALL_CROWD;
         let mut best = (wanted.max(least), self.deadlines.crowd(wanted));
         if f64::from(best.1) < crowd || least >= wanted {
@@ -482,15 +486,20 @@ impl Schedule {
     /// RPCs a second.
     pub(super) fn rate(&self) -> f64 {
         let rate = match self.terms.budget {
-            Budget::Auto => 2.0 * f64::from(self.count.max(1)) / self.terms.promise.as_secs_f64().max(0.001),
+            Budget::Auto => 2.0 * self.size() / self.terms.promise.as_secs_f64().max(0.001),
             Budget::PerSecond(rate) => rate.max(1e-6),
         };
         rate * self.brake
     }
 
+    /// How many directories the budget is for.
+    fn size(&self) -> f64 {
+        f64::from(self.count.max(self.expected).max(1))
+    }
+
     /// Seconds that one look at every directory takes at the pace of the budget.
     fn round(&self) -> f64 {
-        f64::from(self.count.max(1)) / self.rate()
+        self.size() / self.rate()
     }
 
     fn bound(&self) -> f64 {

@@ -83,6 +83,12 @@ impl Schedule {
         self.runs.every = saved.runs_every;
     }
 
+    /// Tells how many directories will be restored, before the first of them: else the first ones would be planned as if
+    /// they were all there is, with deadlines far too early, and all of these together would make others late.
+    pub fn expect(&mut self, directories: usize) {
+        self.expected = u32::try_from(directories).unwrap_or(u32::MAX);
+    }
+
     /// Notes that a one-shot run begins, and tells when the next is to be expected: after as long as between the last
     /// ones, or as long as is promised if this is the first.
     pub fn begin_run(&mut self, now: Timestamp) -> Timestamp {
