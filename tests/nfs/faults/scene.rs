@@ -98,6 +98,8 @@ impl Scene {
 
     pub(super) fn start_agent(&mut self) {
         self.agent = Some(self.program().start());
+        let socket = self.state.join("control.sock");
+        rig::eventually("the agent to answer", SOON, || UnixStream::connect(&socket).is_ok());
     }
 
     #[track_caller]
