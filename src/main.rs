@@ -19,7 +19,9 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     refuse_core_files();
-    cli::read(&Surroundings::of_process()).map_or_else(|stop| stop.show(), obey).into()
+    let work = || cli::read(&Surroundings::of_process()).map_or_else(|stop| stop.show(), obey);
+    // What panicked was told by then: a bug of ours, or sled, which answers a failing disk so (0.34.7).
+    std::panic::catch_unwind(work).unwrap_or(Exit::Internal).into()
 }
 
 /// A core file would hold the brokers' passwords, and what was just read of jobs. Whoever must have one raises the limit of
