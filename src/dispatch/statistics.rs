@@ -2,8 +2,8 @@
 //!
 //! A batch and the agent's cursor change in one script, which runs only if the cursor is where we believe it is. So
 //! a repeat whose first answer was lost changes nothing, and a Redis that was flushed or rolled back under a living
-//! connection is noticed by the next batch or within a second when idle. The connection is our own to rebuild: one
-//! that reconnects by itself would hide that the server may have been replaced.
+//! connection is noticed by the next batch, or when idle by the next tick, whatever refreshing the rate costs. The
+//! connection is our own to rebuild: one that reconnects by itself would hide that the server may have been replaced.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -160,6 +160,15 @@ impl Statistics {
         Ok(())
     }
 
+    /// Notices the same without refreshing anything: one GET.
+    async fn check(&self, session: &mut Session) -> Result<(), SinkError> {
+        let mut asking = redis::cmd("GET");
+        asking.arg(&session.cursor_key);
+        let asking = asking.query_async::<Option<Seq>>(&mut session.connection);
+        let found = self.within(self.settings.timeout, asking).await?;
+        if found == session.cursor { Ok(()) } else { Err(moved()) }
+    }
+
     pub(super) async fn within<T>(
         &self,
         patience: Duration,
@@ -234,12 +243,12 @@ impl Sink for Statistics {
 
     async fn tick(&mut self) -> Result<(), SinkError> {
         let Some(mut session) = self.session.take() else { return Err(moved()) };
-        let wanted = match self.mode {
-            Mode::Agent => session.rate_due <= Instant::now(),
+        let outcome = match self.mode {
+            Mode::Agent if session.rate_due <= Instant::now() => self.refresh(&mut session).await,
+            Mode::Agent => self.check(&mut session).await,
             // Refreshed once, on leaving.
-            Mode::Once => false,
+            Mode::Once => Ok(()),
         };
-        let outcome = if wanted { self.refresh(&mut session).await } else { Ok(()) };
         self.session = Some(session);
         outcome
     }
