@@ -111,11 +111,12 @@ impl Store {
         let mut batch = Batch::default();
         let (mut runs, mut blocks) = (RunEditor::default(), BlockEditor::default());
         let (mut head, mut changes, mut handed_over) = (writer.head, Vec::new(), Vec::new());
+        let mut sizes = Vec::new();
         for mut change in transaction.seen {
             if let Some(mut handover) = change.handover {
                 head += 1;
                 (handover.seq, change.file.seq) = (head, head);
-                journal::write(&handover, &mut batch);
+                sizes.push((head, journal::write(&handover, &mut batch)));
                 changes.extend(changes_of(&handover));
                 handed_over.push(*handover);
             }
@@ -146,6 +147,9 @@ impl Store {
         self.db.note(commits)?;
         writer.commits = commits;
         writer.head = head;
+        for (seq, bytes) in sizes {
+            writer.outbox.add(seq, bytes);
+        }
         Ok(handed_over)
     }
 }
