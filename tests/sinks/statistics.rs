@@ -304,6 +304,32 @@ async fn redis_key_of_another_type_costs_only_itself() {
     rig.stop().await;
 }
 
+/// And killed again before its log was written anew: what was appended by then has made a whole transaction of the
+/// beginning, so that Redis counts some of the batch. The cursor must not say that it is all.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_log_cut_within_a_batch_counts_everything_when_killed_again() {
+    // Writing the log anew takes some seconds once there are keys.
+    let mut server = RedisServer::start_with(&["--rdb-key-save-delay", "100000"]);
+    let journal = MemoryJournal::new("a");
+    let rig = Rig::new(&journal, redis_sink(&server.url()));
+    rig.drained(journal.push_jobs(0..40)).await;
+    rig.drained(journal.push_jobs(40..80)).await;
+    server.kill();
+    server.cut_log_within_a_batch();
+    server.restart();
+    let mut connection = server.connect();
+    eventually("a log that is being written anew", || {
+        let info: String = redis::cmd("INFO").arg("persistence").query(&mut connection).unwrap();
+        info.contains("aof_rewrite_in_progress:1").then_some(())
+    });
+    server.kill();
+    server.restart();
+    rig.counted("statistics_restored").await;
+    rig.drained(journal.push_jobs(80..100)).await;
+    check_counted(&server, &journal);
+    rig.stop().await;
+}
+
 /// Redis is made to refuse, and then not any more.
 async fn check_refusal(set_up: &[&[&str]], mend: &[&[&str]], user: &str, told: &str) {
     let (server, journal) = (RedisServer::start(), MemoryJournal::new("a"));
