@@ -368,3 +368,26 @@ fn the_outbox_holds_what_a_sink_has_not() {
     store.requeue("amqp", 1).unwrap();
     assert!(both(&store).0 > all + 100 * 5_000);
 }
+
+#[test]
+fn handovers_of_one_commit_are_in_the_order_of_their_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let mut transaction = Transaction::default();
+    for second in [3, 1, 2, 1] {
+        let ctime = Timestamp { seconds: second, nanoseconds: 0 };
+        let stamp = Stamp { ctime, ..stamp(1) };
+        let name = format!("{second}-{}", transaction.len()).into_bytes();
+        let handover = Handover { stamp, ..handover(&name, 1, None) };
+        let file = SeenFile { stamp, ..seen(&name, transaction.len() as u64, 1) };
+        transaction.hand_over(ROOT, DirId(1), None, file, handover);
+    }
+    let handed_over = store.commit(transaction).unwrap();
+    let order = |handovers: &[Handover]| -> Vec<(Seq, String)> {
+        handovers.iter().map(|handover| (handover.seq, handover.path.to_string())).collect()
+    };
+    let expected: Vec<_> = (1..).zip(["1-1", "1-3", "2-2", "3-0"].map(str::to_owned)).collect();
+    assert_eq!(order(&handed_over), expected);
+    assert_eq!(order(&store.journal(0, 10).unwrap()), expected);
+    assert_eq!(store.known(DirId(1)).unwrap()[&b"2-2"[..]].file.seq, 3);
+}

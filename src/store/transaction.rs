@@ -90,6 +90,12 @@ impl Transaction {
         self.forgotten_directories.push(dir);
     }
 
+    /// Puts handovers into the order in which their files came, by the server's change times: those of one look are read
+    /// by many threads at once. Across servers the order means nothing, as before.
+    fn sort_handovers(&mut self) {
+        self.seen.sort_by_key(|change| change.handover.as_ref().map(|handover| handover.stamp.ctime));
+    }
+
     /// Writes a waiting file.
     pub fn put_waiting(&mut self, dir: DirId, name: Vec<u8>, row: WaitRow) {
         self.waiting.push((dir, name, Some(row)));
@@ -106,7 +112,8 @@ impl Store {
     ///
     /// When it returns, all of it survives a power loss. On an error nothing of it is assumed: the caller ends, and
     /// what was not committed is found again at the next start.
-    pub fn commit(&self, transaction: Transaction) -> Result<Vec<Handover>, StoreError> {
+    pub fn commit(&self, mut transaction: Transaction) -> Result<Vec<Handover>, StoreError> {
+        transaction.sort_handovers();
         let mut writer = self.writer();
         let mut batch = Batch::default();
         let (mut runs, mut blocks) = (RunEditor::default(), BlockEditor::default());

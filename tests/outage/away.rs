@@ -12,11 +12,11 @@ use crate::support::scout::Scout;
 use crate::support::servers::RabbitServer;
 
 /// Files that come while it is away, unless the environment says otherwise, and how many of them a second.
-const FILES: u64 = 10_000;
-const RATE: u64 = 400;
+const FILES: u64 = 6_000;
+const RATE: u64 = 500;
 
 /// Files before that, so that what every run needs once is there when the memory is measured.
-const BEFORE: u64 = 2_000;
+const BEFORE: u64 = 1_000;
 
 const DIRECTORIES: u64 = 40;
 
