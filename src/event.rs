@@ -129,6 +129,22 @@ pub enum Event {
         /// Which root.
         root: String,
     },
+    /// The outbox reached its bound: nothing is read until a sink takes some of it.
+    IntakePaused {
+        /// Bytes that sinks still have to get.
+        bytes: u64,
+        /// The bound.
+        bound: u64,
+        /// The sink that is furthest behind.
+        sink: String,
+    },
+    /// A part of the outbox is free again.
+    IntakeResumed {
+        /// Bytes that sinks still have to get.
+        bytes: u64,
+        /// The bound.
+        bound: u64,
+    },
     /// A sink is attached for the first time; it gets what comes from now on.
     SinkAttached {
         /// Which.
@@ -244,6 +260,8 @@ impl Event {
             Self::Waiting { .. } => "files_waiting",
             Self::MountHangs { .. } => "mount_hangs",
             Self::MountAnswers { .. } => "mount_answers",
+            Self::IntakePaused { .. } => "intake_paused",
+            Self::IntakeResumed { .. } => "intake_resumed",
             Self::SinkAttached { .. } => "sink_attached",
             Self::SinkUp { .. } => "sink_up",
             Self::SinkDown { .. } => "sink_down",
@@ -347,6 +365,15 @@ impl Event {
 
     fn log_sink(&self) {
         match self {
+            Self::IntakePaused { bytes, bound, sink } => warn!(
+                bytes,
+                bound,
+                sink,
+                "The outbox is full: new files are left on the mount. Bring the sink back, or raise --outbox-max."
+            ),
+            Self::IntakeResumed { bytes, bound } => {
+                info!(bytes, bound, "The outbox has room again; new files are taken.");
+            }
             Self::SinkAttached { sink, after } => {
                 info!(sink, after, "Attached a new sink; it gets what comes from now on.");
             }
@@ -400,6 +427,7 @@ struct State {
     counts: BTreeMap<&'static str, u64>,
     lost_roots: BTreeMap<String, String>,
     silent_roots: BTreeMap<String, String>,
+    is_paused: bool,
 }
 
 impl State {
@@ -419,6 +447,8 @@ impl State {
             Event::MountAnswers { root } => {
                 self.silent_roots.remove(root);
             }
+            Event::IntakePaused { .. } => self.is_paused = true,
+            Event::IntakeResumed { .. } => self.is_paused = false,
             _ => {}
         }
     }
@@ -435,6 +465,12 @@ impl Reporter {
     #[must_use]
     pub fn count(&self, counter: &str) -> u64 {
         self.state().counts.get(counter).copied().unwrap_or(0)
+    }
+
+    /// Whether no file is read because the outbox is full.
+    #[must_use]
+    pub fn is_intake_paused(&self) -> bool {
+        self.state().is_paused
     }
 
     /// Looks at directories that told something.

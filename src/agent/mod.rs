@@ -18,6 +18,7 @@ mod file;
 mod job;
 mod journal;
 mod look;
+mod outbox;
 mod pass;
 mod place;
 mod plan;

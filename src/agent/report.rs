@@ -12,8 +12,8 @@ use crate::event::Reporter;
 use crate::model::{MessageId, RelPath, Timestamp};
 use crate::mount::{Operation, RpcCounts};
 use crate::status::{
-    ExportLine, IndexLine, IndexSize, MAX_LISTED, OperationReport, RefusedMessage, Report, RootReport,
-    SinkLine, Statistics, WaitingFile,
+    ExportLine, IndexLine, IndexSize, MAX_LISTED, OperationReport, OutboxReport, RefusedMessage, Report,
+    RootReport, SinkLine, Statistics, WaitingFile,
 };
 use crate::store::{Content, RootId, RootRow, SeenFile, Store, StoreError};
 
@@ -26,6 +26,8 @@ pub struct Live {
     pub(super) watched: Watched,
     /// Its sinks.
     pub(super) sinks: Vec<watch::Receiver<SinkReport>>,
+    /// Bytes in the outbox from which on intake pauses.
+    pub(super) outbox_max: u64,
 }
 
 /// The state of the agent.
@@ -46,6 +48,7 @@ pub(super) fn report(store: &Store, live: Option<&Live>) -> Result<Report, Store
         waiting_count,
         waiting,
         head: store.head(),
+        outbox: outbox(store, live)?,
         sinks: sinks(store, live)?,
         refused: refused.collect(),
     })
@@ -168,6 +171,22 @@ fn waiting_files(store: &Store, table: &Table) -> Result<(u64, Vec<WaitingFile>)
         reason: reason_in_words(&row.reason),
     });
     Ok((count, files.collect()))
+}
+
+/// What sinks still have to get. Which sinks there are a stored state does not know: all that there ever were.
+fn outbox(store: &Store, live: Option<&Live>) -> Result<OutboxReport, StoreError> {
+    let sinks: Vec<&str> = match live {
+        Some(live) => live.sinks.iter().map(|sink| sink.borrow().sink.as_str()).collect(),
+        None => {
+            let names = SinkName::ALL.map(SinkName::as_str).into_iter();
+            names.filter(|sink| matches!(store.cursor(sink), Ok(Some(_)))).collect()
+        }
+    };
+    Ok(OutboxReport {
+        bytes: store.outbox(&sinks)?.0,
+        bound: live.map(|live| live.outbox_max),
+        paused: live.is_some_and(|live| live.reporter.is_intake_paused()),
+    })
 }
 
 pub(super) fn sinks(store: &Store, live: Option<&Live>) -> Result<Vec<SinkLine>, StoreError> {

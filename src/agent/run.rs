@@ -178,7 +178,12 @@ impl<'a> Run<'a> {
         };
         let couriers = dispatch::start(sinks, journal, reader, mode, reporter.clone(), token.clone());
         let watched = Watched::default();
-        let live = Live { reporter: reporter.clone(), watched: watched.clone(), sinks: couriers.reports() };
+        let live = Live {
+            reporter: reporter.clone(),
+            watched: watched.clone(),
+            sinks: couriers.reports(),
+            outbox_max: config.outbox_max,
+        };
         listen(config, store, live)?;
         let engine = Engine::start(
             settings::engine(config),
@@ -324,7 +329,8 @@ pub(super) fn attach_new_sinks(
     Ok(())
 }
 
-fn attached(sinks: &dispatch::Sinks) -> Vec<SinkName> {
+/// The sinks that there are.
+pub(super) fn attached(sinks: &dispatch::Sinks) -> Vec<SinkName> {
     let present = [
         (SinkName::Events, sinks.events.is_some()),
         (SinkName::Redis, sinks.redis.is_some()),

@@ -133,6 +133,7 @@ impl Service {
     pub(super) fn run(mut self) -> Result<Engine, ServiceError> {
         while !self.handle.is_stopped() {
             let now = self.clock.now();
+            self.engine.weigh_outbox()?;
             self.hand_out(now)?;
             self.commit_if_wanted(now)?;
             if self.once && self.engine.is_idle(now) {

@@ -432,6 +432,14 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "7d", help_heading = help::STATE)]
     pub(super) history: Span<1>,
 
+    /// The most bytes that wait in the state directory for a sink that is away
+    ///
+    /// About a kilobyte a job, half of that for other files, so 1GiB is a million of them. Beyond it, directories are
+    /// looked at but no file is read; what is new is left on the mount until the sink has taken a quarter of it.
+    /// Nothing is dropped.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", help_heading = help::STATE)]
+    pub(super) outbox_max: Size,
+
     /// How long a commit may wait to share its fsync with others
     #[arg(long, value_name = "DURATION", default_value = "50ms", help_heading = help::STATE)]
     pub(super) commit_delay: Span<0>,

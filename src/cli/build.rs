@@ -89,6 +89,7 @@ impl Builder<'_> {
             rules: self.rules()?,
             redact: self.redact(),
             state: self.state()?,
+            outbox_max: args.outbox_max.0,
             history: args.history.0,
             one_file_system: self.one_file_system()?,
             accept_mount: args.accept_mount,

@@ -48,6 +48,8 @@ pub struct Config {
     pub redact: Vec<String>,
     /// The directory of the agent's own state; absolute, outside every root.
     pub state: PathBuf,
+    /// Bytes that sinks still have to get, from which on intake pauses.
+    pub outbox_max: u64,
     /// How long what was sent is remembered for a replay.
     pub history: Duration,
     /// Whether directories on other file systems below a root are left out.

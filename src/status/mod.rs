@@ -7,8 +7,8 @@ mod summary;
 
 pub use explanation::{Explanation, render_explanation};
 pub use report::{
-    ExportLine, IndexLine, IndexSize, MAX_LISTED, OperationReport, RefusedMessage, Report, RootReport,
-    SinkLine, WaitingFile,
+    ExportLine, IndexLine, IndexSize, MAX_LISTED, OperationReport, OutboxReport, RefusedMessage, Report,
+    RootReport, SinkLine, WaitingFile,
 };
 pub use report::{render, render_list, render_size};
 pub use statistics::{Statistics, render_statistics};

@@ -29,6 +29,8 @@ pub struct Report {
     pub waiting: Vec<WaitingFile>,
     /// The last number of the journal.
     pub head: u64,
+    /// What waits for the sinks.
+    pub outbox: OutboxReport,
     /// The sinks.
     pub sinks: Vec<SinkLine>,
     /// What sinks refused for good.
@@ -81,6 +83,17 @@ pub struct SinkLine {
     pub confirmed: u64,
     /// How many numbers it is behind.
     pub behind: u64,
+}
+
+/// What waits for the sinks on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxReport {
+    /// Its bytes.
+    pub bytes: u64,
+    /// From how many on intake pauses; `null` while no agent runs.
+    pub bound: Option<u64>,
+    /// Whether intake pauses now.
+    pub paused: bool,
 }
 
 /// A message that a sink refused for good.
@@ -197,6 +210,7 @@ pub fn render(report: &Report) -> String {
         ]
     });
     push_table(&mut text, &["SINK", "STATE", "CONFIRMED", "BEHIND", "REASON"], sinks);
+    push_outbox(&mut text, &report.outbox);
     let waiting = report.waiting.iter().map(|file| {
         vec![file.path.clone(), file.size.to_string(), file.first_seen.clone(), file.reason.clone()]
     });
@@ -210,6 +224,18 @@ pub fn render(report: &Report) -> String {
         .map(|message| vec![message.sink.clone(), message.seq.to_string(), message.reason.clone()]);
     push_table(&mut text, &["REFUSED BY", "NUMBER", "REASON"], refused);
     text
+}
+
+/// Says what waits for the sinks, if anything does.
+fn push_outbox(text: &mut String, outbox: &OutboxReport) {
+    if outbox.bytes > 0 {
+        let bound = outbox.bound.map(|bound| format!(" of {bound}")).unwrap_or_default();
+        let _ = writeln!(text, "outbox: {}{bound} bytes", outbox.bytes);
+        if outbox.paused {
+            text.push_str("INTAKE PAUSES: the outbox is full, new files are left on the mount; bring the sink back, or raise --outbox-max\n");
+        }
+        text.push('\n');
+    }
 }
 
 /// Adds a table and a blank line, or nothing if it has no rows.
