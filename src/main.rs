@@ -1,5 +1,7 @@
 //! The command line of nfs-scout.
 
+mod screen;
+
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -47,6 +49,7 @@ fn obey(order: Order) -> Exit {
         Order::Plan(order) => plan(&order),
         Order::Doctor { config, json } => doctor(&config, json),
         Order::Ask(inquiry) => answer(&inquiry),
+        Order::Follow(state) => follow(state),
         Order::Attend { errand, state } => attend(errand, &state),
         Order::Print(text) => print(&text),
     }
@@ -159,6 +162,18 @@ fn answer(inquiry: &Inquiry) -> Exit {
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {error}");
             error.exit()
+        }
+    }
+}
+
+/// Shows the state of the agent anew and anew; why it cannot be told is shown too, and may pass.
+fn follow(state: PathBuf) -> Exit {
+    let inquiry = Inquiry { question: cli::Question::Status, state, json: false };
+    match screen::follow(|| reply(&inquiry).unwrap_or_else(|error| format!("error: {error}"))) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error}");
+            Exit::Usage
         }
     }
 }

@@ -22,6 +22,7 @@ mod outbox;
 mod pass;
 mod place;
 mod plan;
+mod recent;
 mod recorder;
 mod report;
 mod root;
@@ -31,10 +32,13 @@ mod settings;
 #[cfg(test)]
 mod simulation;
 mod table;
+mod textfile;
 mod upkeep;
 mod verdict;
+mod vitals;
 mod walk;
 mod watched;
+mod web;
 
 pub use control::{Question, answer, ask};
 pub use doctor::doctor;

@@ -11,6 +11,7 @@ pub(super) const OFTEN: &str = "How often";
 pub(super) const FILES: &str = "What counts as a file";
 pub(super) const SINKS: &str = "Where it goes";
 pub(super) const STATE: &str = "State and files";
+pub(super) const WATCHING: &str = "Metrics and page";
 pub(super) const LIMITS: &str = "Limits";
 pub(super) const LOGGING: &str = "Logging";
 
@@ -119,6 +120,7 @@ EXAMPLES
 pub(super) const STATUS: &str = "\
 EXAMPLES
   nfs-scout status
+  nfs-scout status --watch
   nfs-scout status --json --state /var/lib/nfs-scout";
 
 pub(super) const INDEX: &str = "\

@@ -88,6 +88,8 @@ pub enum Order {
     },
     /// Answer from the stored state.
     Ask(Inquiry),
+    /// Show the state of the agent of this state directory, anew and anew.
+    Follow(PathBuf),
     /// Change or check the stored state, which no agent may hold meanwhile.
     Attend {
         /// What is to be done.
@@ -203,7 +205,8 @@ pub fn read(around: &Surroundings) -> Result<Order, Stop> {
         Command::Plan(args) => read_plan(around, args),
         Command::Doctor(args) => read_doctor(around, args),
         Command::Stats(args) => ask(around, Question::Stats, args),
-        Command::Status(args) => ask(around, Question::Status, args),
+        Command::Status(args) if args.watch => Ok(Order::Follow(state_of(around, args.inquiry.at)?)),
+        Command::Status(args) => ask(around, Question::Status, args.inquiry),
         Command::Explain { path, inquiry } => {
             ask(around, Question::Explain(build::absolute(&path, "FILE", around)?), inquiry)
         }

@@ -245,7 +245,7 @@ fn sample(key: &str) -> &'static str {
             "7m"
         }
         "max-unpacked" | "max-jobdata" => "7MiB",
-        "workers" | "max-open-dirs" | "max-members" => "7",
+        "workers" | "max-open-dirs" | "max-members" | "listen" => "7",
         "verbose" => "1",
         _ => "/seven",
     }
