@@ -104,6 +104,21 @@ pub(super) enum IndexCommand {
         #[command(flatten)]
         state: StateArgs,
     },
+    /// After the index was rebuilt: bring its statistics and those in Redis together, so that nothing counts twice
+    #[command(after_help = help::INDEX_RECOUNT)]
+    Recount {
+        /// The Redis that keeps the statistics [default: as for `run`]
+        #[arg(long, value_name = "URL", value_parser = help::unchecked_url())]
+        redis: Option<UncheckedUrl>,
+        /// What every Redis key begins with [default: as for `run`]
+        #[arg(long, value_name = "TEXT")]
+        redis_prefix: Option<String>,
+        /// Certificates (PEM) to trust for rediss:// besides the system's
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        redis_ca: Option<PathBuf>,
+        #[command(flatten)]
+        state: StateArgs,
+    },
     /// Send messages again, in order and with the same ids, as far as the history reaches
     #[command(after_help = help::INDEX_REQUEUE)]
     Requeue {

@@ -14,6 +14,7 @@ mod full;
 #[allow(dead_code, reason = "the crash test uses the rest")]
 mod load;
 mod queue;
+mod rebuilt;
 #[path = "../support/mod.rs"]
 mod support;
 
