@@ -188,10 +188,11 @@ enum NoAnswer {
 impl NoAnswer {
     fn exit(&self) -> Exit {
         match self {
-            Self::NoState(_) | Self::OtherOwner(_) => Exit::Usage,
+            Self::NoState(_)
+            | Self::OtherOwner(_)
+            | Self::Recount(RecountError::NoRedis | RecountError::Mixed(_)) => Exit::Usage,
             Self::Store(error) if error.is_held() => Exit::Held,
             Self::Recount(RecountError::Redis(_)) => Exit::SinkUnreachable,
-            Self::Recount(RecountError::NoRedis | RecountError::Mixed(_)) => Exit::Usage,
             Self::Errand(error) if !matches!(error, ErrandError::Store(_)) => Exit::Usage,
             _ => Exit::Internal,
         }

@@ -175,12 +175,11 @@ fn waiting_files(store: &Store, table: &Table) -> Result<(u64, Vec<WaitingFile>)
 
 /// What sinks still have to get. Which sinks there are a stored state does not know: all that there ever were.
 fn outbox(store: &Store, live: Option<&Live>) -> Result<OutboxReport, StoreError> {
-    let sinks: Vec<&str> = match live {
-        Some(live) => live.sinks.iter().map(|sink| sink.borrow().sink.as_str()).collect(),
-        None => {
-            let names = SinkName::ALL.map(SinkName::as_str).into_iter();
-            names.filter(|sink| matches!(store.cursor(sink), Ok(Some(_)))).collect()
-        }
+    let sinks: Vec<&str> = if let Some(live) = live {
+        live.sinks.iter().map(|sink| sink.borrow().sink.as_str()).collect()
+    } else {
+        let names = SinkName::ALL.map(SinkName::as_str).into_iter();
+        names.filter(|sink| matches!(store.cursor(sink), Ok(Some(_)))).collect()
     };
     Ok(OutboxReport {
         bytes: store.outbox(&sinks)?.0,
