@@ -287,7 +287,10 @@ fn in_words(question: &Question, json: &str) -> Result<String, NoAnswer> {
 
 /// Standard output belongs to the events, so the log goes to standard error.
 fn start_log(settings: &LogSettings) {
-    let filter = EnvFilter::builder().parse_lossy(&settings.filter);
+    // mio tells at `trace` of each socket that it lets go; done while a thread's locals are destroyed, the log's own among
+    // them, that aborts the process (mio 1.2.5, tracing-subscriber 0.3.23).
+    let silent = "mio=debug".parse().expect("a directive");
+    let filter = EnvFilter::builder().parse_lossy(&settings.filter).add_directive(silent);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
