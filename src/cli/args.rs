@@ -449,9 +449,9 @@ pub(super) struct RunArgs {
 
     /// The most bytes that wait in the state directory for a sink that is away
     ///
-    /// About a kilobyte a job, half of that for other files, so 1GiB is a million of them. Beyond it, directories are
-    /// looked at but no file is read; what is new is left on the mount until the sink has taken a quarter of it.
-    /// Nothing is dropped.
+    /// Some 200 bytes a file, and the text of a job's jobdata: 1GiB is a million jobs. Beyond it, directories are looked
+    /// at but no file is read; what is new is left on the mount until the sink has taken a quarter of it. Nothing is
+    /// dropped.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", help_heading = help::STATE)]
     pub(super) outbox_max: Size,
 
