@@ -105,6 +105,21 @@ pub(super) enum IndexCommand {
         #[command(flatten)]
         state: StateArgs,
     },
+    /// After the index was rebuilt: bring its statistics and those in Redis together, so that nothing counts twice
+    #[command(after_help = help::INDEX_RECOUNT)]
+    Recount {
+        /// The Redis that keeps the statistics [default: as for `run`]
+        #[arg(long, value_name = "URL", value_parser = help::unchecked_url())]
+        redis: Option<UncheckedUrl>,
+        /// What every Redis key begins with [default: as for `run`]
+        #[arg(long, value_name = "TEXT")]
+        redis_prefix: Option<String>,
+        /// Certificates (PEM) to trust for rediss:// besides the system's
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        redis_ca: Option<PathBuf>,
+        #[command(flatten)]
+        state: StateArgs,
+    },
     /// Send messages again, in order and with the same ids, as far as the history reaches
     #[command(after_help = help::INDEX_REQUEUE)]
     Requeue {
@@ -447,9 +462,9 @@ pub(super) struct RunArgs {
 
     /// The most bytes that wait in the state directory for a sink that is away
     ///
-    /// About a kilobyte a job, half of that for other files, so 1GiB is a million of them. Beyond it, directories are
-    /// looked at but no file is read; what is new is left on the mount until the sink has taken a quarter of it.
-    /// Nothing is dropped.
+    /// Some 200 bytes a file, and the text of a job's jobdata: 1GiB is a million jobs. Beyond it, directories are looked
+    /// at but no file is read; what is new is left on the mount until the sink has taken a quarter of it. Nothing is
+    /// dropped.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", help_heading = help::STATE)]
     pub(super) outbox_max: Size,
 

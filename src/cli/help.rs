@@ -166,6 +166,16 @@ EXAMPLES
 
 The agent must not be running (exit code 75); its next start sends. Statistics in Redis are never counted again.";
 
+pub(super) const INDEX_RECOUNT: &str = "\
+EXAMPLES
+  nfs-scout run /mnt/data --once --amqp amqp://localhost     the state was lost: build a new one, without --redis
+  nfs-scout index recount --redis redis://localhost          then this, once
+  nfs-scout run /mnt/data --redis redis://localhost --amqp amqp://localhost
+
+Each figure becomes the larger one of the two. That is exact, unless files had been removed from the mount and others
+came while there was no index: then the fewer of the two are not counted. Nothing is ever counted twice. The agent must
+not be running (exit code 75).";
+
 pub(super) const EXPLAIN: &str = "\
 EXAMPLES
   nfs-scout explain /mnt/data/2026/job-42.tgz

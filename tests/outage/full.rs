@@ -8,7 +8,7 @@ use crate::support::eventually;
 use crate::support::scout::{Agent, Scout};
 use crate::support::servers::RabbitServer;
 
-/// Some 130 jobs.
+/// Some 240 jobs.
 const BOUND: u64 = 50_000;
 
 const FILES: u64 = 900;
