@@ -20,6 +20,7 @@ fn lasting(scout: &Scout) -> Vec<Value> {
         answers[1]["roots"][0][live] = Value::Null;
     }
     answers[1]["sinks"][0]["state"] = Value::Null;
+    answers[1]["outbox"]["bound"] = Value::Null;
     answers[2]["bytes"] = Value::Null;
     answers
 }
