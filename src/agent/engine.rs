@@ -18,7 +18,7 @@ use super::pass::Pass;
 use super::recorder::Arrivals;
 use super::root::Root;
 use super::table::Table;
-use super::vitals::reasons;
+use super::vitals::{Census, reasons};
 use super::watched::Watched;
 use crate::clock::Now;
 use crate::event::{Event, Reporter};
@@ -101,6 +101,8 @@ pub(super) struct Engine {
     pub(super) busy: HashSet<(DirId, Vec<u8>)>,
     pub(super) pending: Pending,
     pub(super) arrivals: Vec<Arrivals>,
+    /// What was counted of the directories last, for reports.
+    pub(super) census: Option<Arc<Census>>,
     /// Wall time of its start.
     pub(super) started: Timestamp,
 }
@@ -138,6 +140,7 @@ impl Engine {
             busy: HashSet::new(),
             pending: Pending::default(),
             arrivals: Vec::new(),
+            census: None,
             started: now.wall,
         };
         let [include, exclude] = engine.settings.rules.texts().clone();
