@@ -73,8 +73,7 @@ impl Engine {
     }
 
     fn root_reports(&self, census: &Census) -> Vec<RootReport> {
-        let counted = census.roots.iter().cloned().chain(std::iter::repeat(RootReport::default()));
-        self.roots.iter().zip(counted).map(|(root, counted)| root_report(root, counted)).collect()
+        self.roots.iter().zip(&census.roots).map(|(root, counted)| root_report(root, counted)).collect()
     }
 
     /// What is known of the directories: counted anew, or what was counted lately where there are many.
@@ -152,7 +151,7 @@ fn is_looked_at(directory: &Directory) -> bool {
     directory.gone_since.is_none() && !directory.excluded
 }
 
-fn root_report(root: &Root, counted: RootReport) -> RootReport {
+fn root_report(root: &Root, counted: &RootReport) -> RootReport {
     let state = match (&root.tree, &root.lost) {
         _ if root.hangs => RootState::Silent,
         (Some(_), _) => RootState::Watched,
@@ -170,7 +169,7 @@ fn root_report(root: &Root, counted: RootReport) -> RootReport {
         lost,
         walked: root.row.walked,
         calls: root.in_flight as u64,
-        ..counted
+        ..counted.clone()
     }
 }
 
