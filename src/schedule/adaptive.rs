@@ -28,7 +28,7 @@ use super::price::Price;
 use super::purse::Purse;
 use super::rate::{self, Rate};
 use super::stride;
-use super::terms::{Budget, Outlook, Sighting, Slot, Terms};
+use super::terms::{Budget, Sighting, Slot, Terms};
 use super::weights::{Span, Weights};
 use crate::model::Timestamp;
 
@@ -263,21 +263,14 @@ impl Schedule {
         Duration::try_from_secs_f64(self.bound()).unwrap_or(Duration::MAX).max(self.terms.promise)
     }
 
-    /// What is expected of a directory.
+    /// The files a second that a directory is expected to get for long: for `plan`.
+    ///
+    /// What came just now says when to look next, but of the hours to come no more than [`Rate::cautious`] allows.
     #[must_use]
-    pub fn outlook(&self, Slot(slot): Slot) -> Outlook {
-        let Some(directory) = self.in_use(slot) else {
-            return Outlook { rate: 0.0, period: Duration::ZERO, last_look: None, next_at_latest: None };
-        };
+    pub fn lasting_rate(&self, Slot(slot): Slot) -> f64 {
+        let Some(directory) = self.in_use(slot) else { return 0.0 };
         let forecast = self.weights.forecast(directory.class(), &directory.rate.per_second());
-        let period = stride::seconds(&forecast, self.price(), f64::from(directory.listing), self.bound());
-        let period = period.min(self.bound());
-        Outlook {
-            rate: forecast.total(),
-            period: Duration::try_from_secs_f64(period).unwrap_or(self.terms.promise),
-            last_look: directory.is(LOOKED).then(|| timestamp(self.now - directory.silent(self.now))),
-            next_at_latest: self.deadlines.time_of(slot).map(timestamp),
-        }
+        forecast.total().min(directory.rate.cautious(self.weights.base()))
     }
 
     /// Has `slot` looked at for the first time: at once, or if a budget was given as soon as that allows.
