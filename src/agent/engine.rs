@@ -18,6 +18,7 @@ use super::pass::Pass;
 use super::recorder::Arrivals;
 use super::root::Root;
 use super::table::Table;
+use super::vitals::reasons;
 use super::watched::Watched;
 use crate::clock::Now;
 use crate::event::{Event, Reporter};
@@ -100,6 +101,8 @@ pub(super) struct Engine {
     pub(super) busy: HashSet<(DirId, Vec<u8>)>,
     pub(super) pending: Pending,
     pub(super) arrivals: Vec<Arrivals>,
+    /// Wall time of its start.
+    pub(super) started: Timestamp,
 }
 
 /// What is decided and not yet durable.
@@ -135,6 +138,7 @@ impl Engine {
             busy: HashSet::new(),
             pending: Pending::default(),
             arrivals: Vec::new(),
+            started: now.wall,
         };
         let [include, exclude] = engine.settings.rules.texts().clone();
         engine.store.note_patterns(Patterns { include, exclude })?;
@@ -240,6 +244,8 @@ impl Engine {
             kind: handover.kind,
             path: handover.path.clone(),
             size_bytes: handover.stamp.size,
+            at: handover.detected_at,
+            within: handover.not_before.map(|before| handover.detected_at.since(before)),
         });
     }
 
@@ -288,11 +294,7 @@ impl Engine {
     /// Why files wait, and how many for each reason.
     #[must_use]
     pub(super) fn waiting_reasons(&self) -> Vec<(u64, String)> {
-        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-        for row in self.waiting.values() {
-            *counts.entry(reason_in_short(&row.reason)).or_default() += 1;
-        }
-        counts.into_iter().map(|(reason, count)| (count, reason)).collect()
+        reasons(self.waiting.values()).into_iter().map(|(reason, count)| (count, reason)).collect()
     }
 
     /// How many calls to the mounts are under way.
@@ -445,15 +447,6 @@ impl Engine {
         self.pending.since.get_or_insert(now.steady);
         self.pending.directories.insert(dir);
         &mut self.pending.transaction
-    }
-}
-
-/// A reason for waiting without what is peculiar to the file.
-fn reason_in_short(reason: &WaitReason) -> String {
-    match reason {
-        WaitReason::Settling => "must look the same twice, --settle apart".to_owned(),
-        WaitReason::Broken { analysis, .. } => analysis.status.as_str().to_owned(),
-        WaitReason::Unreadable { .. } => "cannot be read".to_owned(),
     }
 }
 

@@ -22,7 +22,9 @@ mod outbox;
 mod pass;
 mod place;
 mod plan;
+mod recent;
 mod recorder;
+mod recount;
 mod report;
 mod root;
 mod run;
@@ -31,14 +33,18 @@ mod settings;
 #[cfg(test)]
 mod simulation;
 mod table;
+mod textfile;
 mod upkeep;
 mod verdict;
+mod vitals;
 mod walk;
 mod watched;
+mod web;
 
 pub use control::{Question, answer, ask};
 pub use doctor::doctor;
 pub use plan::{PlanError, plan};
+pub use recount::{RecountError, recount};
 pub use run::{AgentError, Ended, run};
 pub use service::ServiceError;
 pub use upkeep::{Errand, ErrandError, Outcome, attend};

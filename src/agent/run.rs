@@ -11,10 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::control::Control;
 use super::engine::Engine;
 use super::journal::StoreJournal;
-use super::report::Live;
+use super::recent::Recent;
+use super::report::{Live, report, statistics};
 use super::service::{Handle, Service, ServiceError};
 use super::settings;
+use super::textfile;
 use super::watched::Watched;
+use super::web::Web;
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
 use crate::dispatch::{self, Couriers, DispatchError, Journal, Left, SettingsError, SinkName, SinkState};
@@ -22,7 +25,7 @@ use crate::event::{Event, Reporter};
 use crate::intake::RedactionError;
 use crate::model::Seq;
 use crate::mount::RpcCounts;
-use crate::status::{Statistics, Summary};
+use crate::status::{Statistics, Summary, metrics};
 use crate::store::{Store, StoreError};
 
 /// Threads for sockets; the mount has its own.
@@ -63,6 +66,18 @@ pub enum AgentError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The address of `--listen` cannot be taken.
+    #[error(
+        "cannot listen on {host}:{port}: {source}; is another agent there, or is it no address of this machine?"
+    )]
+    Listen {
+        /// The address or name.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A thread panicked.
     #[error("the {0} panicked; what it was doing is found again at the next start")]
     Panicked(&'static str),
@@ -72,7 +87,7 @@ impl AgentError {
     /// Whether the configuration has to be changed.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Settings(_) | Self::Redaction(_))
+        matches!(self, Self::Settings(_) | Self::Redaction(_) | Self::Listen { .. })
     }
 
     /// Whether another agent holds the state directory.
@@ -160,7 +175,7 @@ struct Run<'a> {
     engine: oneshot::Receiver<Result<Engine, ServiceError>>,
     couriers: Couriers,
     token: CancellationToken,
-    watched: Watched,
+    live: Live,
     unread: bool,
 }
 
@@ -183,8 +198,11 @@ impl<'a> Run<'a> {
             watched: watched.clone(),
             sinks: couriers.reports(),
             outbox_max: config.outbox_max,
+            recent: Recent::default(),
+            clock,
+            started: clock.now().wall,
         };
-        listen(config, store, live)?;
+        listen(config, store, &live)?;
         let engine = Engine::start(
             settings::engine(config),
             Arc::clone(store),
@@ -205,7 +223,7 @@ impl<'a> Run<'a> {
             engine,
             couriers,
             token,
-            watched,
+            live,
             unread: false,
         })
     }
@@ -217,6 +235,7 @@ impl<'a> Run<'a> {
         while let Some((sink, ended)) = self.couriers.ended().await {
             self.courier_ended(sink, ended)?;
         }
+        self.leave_metrics();
         Ok(self.ended(&engine))
     }
 
@@ -290,6 +309,17 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Leaves the metrics of a one-shot run. What it did counts more than that they could not be written.
+    fn leave_metrics(&self) {
+        let Some(path) = &self.config.textfile else { return };
+        let written = report(&self.store, Some(&self.live))
+            .map_err(std::io::Error::other)
+            .and_then(|report| textfile::write(path, &metrics(&report)));
+        if let Err(error) = written {
+            tracing::error!(path = %path.display(), %error, "Cannot write the metrics.");
+        }
+    }
+
     fn ended(&self, engine: &Engine) -> Ended {
         let head = self.store.head();
         let left = self.couriers.reports().into_iter().filter_map(|reader| {
@@ -303,9 +333,9 @@ impl<'a> Run<'a> {
             left: left.collect(),
             lost_roots: lost.into_iter().map(|(path, reason)| (path.display().to_string(), reason)).collect(),
             roots: self.config.roots.len(),
-            rpcs: self.watched.rpcs(),
+            rpcs: self.live.watched.rpcs(),
             waiting: engine.waiting_reasons(),
-            statistics: super::report::statistics(&self.store),
+            statistics: statistics(&self.store),
             unread: self.unread,
         }
     }
@@ -339,10 +369,19 @@ pub(super) fn attached(sinks: &dispatch::Sinks) -> Vec<SinkName> {
     present.into_iter().filter(|(_, is_present)| *is_present).map(|(sink, _)| sink).collect()
 }
 
-fn listen(config: &Config, store: &Arc<Store>, live: Live) -> Result<(), AgentError> {
+/// Takes questions: in the state directory, and by HTTP if that is wanted.
+fn listen(config: &Config, store: &Arc<Store>, live: &Live) -> Result<(), AgentError> {
     let control = Control::listen(&config.state)
         .map_err(|source| AgentError::System { action: "listen in the state directory", source })?;
-    tokio::spawn(control.serve(Arc::clone(store), live));
+    tokio::spawn(control.serve(Arc::clone(store), live.clone()));
+    tokio::spawn(live.recent.clone().keep(live.clock, live.reporter.clone(), live.watched.clone()));
+    if let Some(at) = &config.listen {
+        let failed = |source| AgentError::Listen { host: at.host.clone(), port: at.port, source };
+        let web = Web::listen(at).map_err(failed)?;
+        let address = web.address().map_err(failed)?;
+        tracing::info!(%address, "Serving metrics and page.");
+        tokio::spawn(web.serve(Arc::clone(store), live.clone()));
+    }
     Ok(())
 }
 

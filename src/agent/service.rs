@@ -178,6 +178,9 @@ impl Service {
     fn wait(&mut self, now: Now) -> Result<(), ServiceError> {
         self.handle.beats.fetch_add(1, Ordering::Relaxed);
         self.engine.watch_for_silence(now);
+        if self.engine.watched.is_asked() {
+            self.engine.watched.answer(self.engine.vitals(now));
+        }
         let pause = self.engine.next_wake().map_or(BEAT, |wake| wake.since(now.steady).min(BEAT));
         match self.outcomes.recv_timeout(pause) {
             Ok(outcome) => self.take(outcome)?,
@@ -206,6 +209,8 @@ impl Service {
         let now = self.clock.now();
         self.engine.end_first_walks(now);
         self.engine.save_learnt(true, now)?;
-        self.commit()
+        self.commit()?;
+        self.engine.watched.end(self.engine.vitals(now));
+        Ok(())
     }
 }

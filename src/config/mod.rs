@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::rules::FileRules;
 
 pub use server::{Protocol, ServerUrl, UrlError, mask_secrets};
-pub use values::{AtMost, Budget, Every, LogFilter, Pattern, Since, Size, Span, ValueError};
+pub use values::{AtMost, Budget, Every, Listen, LogFilter, Pattern, Since, Size, Span, ValueError};
 
 /// Everything that `run` is asked to do.
 #[derive(Debug, Clone)]
@@ -70,6 +70,10 @@ pub struct Config {
     pub patience: Duration,
     /// Where it is written down when files come where.
     pub record: Option<PathBuf>,
+    /// Where metrics and page are served.
+    pub listen: Option<Listen>,
+    /// Where a one-shot run leaves its metrics.
+    pub textfile: Option<PathBuf>,
     /// How long a durable step may wait to share its flush with others.
     pub commit_delay: Duration,
     /// What is logged, and how.

@@ -10,7 +10,7 @@ use crate::event::{Event, Reporter};
 use crate::model::Seq;
 
 /// How long writing the whole ledger may take: Redis does some 500,000 changes a second.
-const LEDGER_PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const LEDGER_PATIENCE: Duration = Duration::from_secs(120);
 
 /// A server that counts, and keeps beside the figures how far it has counted.
 pub(crate) trait Counted: Send {

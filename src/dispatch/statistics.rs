@@ -14,14 +14,14 @@ use tokio::time::{Instant, timeout};
 
 use crate::clock;
 use crate::dispatch::courier::{Delivery, Sink};
-use crate::dispatch::figures::{Cursor, Op, namespaces_of, ops_of, payload_of};
+use crate::dispatch::figures::{Cursor, Op, Restore, namespaces_of, ops_of, payload_of};
 use crate::dispatch::journal::Desk;
 use crate::dispatch::progress::Pulse;
-use crate::dispatch::reconcile::{Counted, reconcile};
+use crate::dispatch::reconcile::{Counted, LEDGER_PATIENCE, reconcile};
 use crate::dispatch::redis_log::{Renewal, renew};
 use crate::dispatch::{Mode, RedisSettings, SinkError, SinkName, scrub, trust};
 use crate::event::{Event, Reporter};
-use crate::model::{Handover, Seq};
+use crate::model::{Handover, Seq, Totals};
 
 /// How many handovers one script applies.
 const BATCH: usize = 256;
@@ -141,6 +141,19 @@ impl Statistics {
             self.reporter.emit(&Event::StatisticsRejected { changes, reason });
         }
         Ok(())
+    }
+
+    /// Raises each figure to that of `totals` and moves the cursor on to `head`, or leaves it where it is further.
+    pub(super) async fn raise(&mut self, agent: &str, head: Seq, totals: &Totals) -> Result<Seq, SinkError> {
+        let mut session = self.open(agent).await?;
+        self.renew_log(&mut session).await;
+        let upto = match session.cursor {
+            Cursor::Absent => head,
+            Cursor::At(found) | Cursor::Torn(found) => head.max(found),
+        };
+        let changes = payload_of(Restore::Raise.ops_of(totals));
+        self.apply(&mut session, changes, upto, LEDGER_PATIENCE).await?;
+        Ok(upto)
     }
 
     /// Refreshes `event_rate`, and notices a server that was replaced under us.

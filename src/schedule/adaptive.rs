@@ -471,8 +471,9 @@ impl Schedule {
         }
     }
 
-    /// RPCs a second.
-    pub(super) fn rate(&self) -> f64 {
+    /// RPCs a second that may be spent now.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
         let rate = match self.terms.budget {
             Budget::Auto => 2.0 * self.size() / self.terms.promise.as_secs_f64().max(0.001),
             Budget::PerSecond(rate) => rate.max(1e-6),
