@@ -29,4 +29,4 @@ pub use pacer::Pacer;
 pub use racy::{MAX_RACY_AGE, ServerTime};
 pub use saved::{Saved, SavedClock};
 pub use settle::{Proof, SettlePolicy, Step};
-pub use terms::{Budget, Sighting, Slot, Terms};
+pub use terms::{Budget, Outlook, Sighting, Slot, Terms};

@@ -1,8 +1,10 @@
-//! What the schedule and its callers tell each other: terms, sightings.
+//! What the schedule and its callers tell each other: terms, sightings, outlooks.
 //!
 //! Plain values without behaviour. Times are steady times of our own clock.
 
 use std::time::Duration;
+
+use crate::model::Timestamp;
 
 /// A directory's number in the schedule: dense, given again after its directory was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,4 +39,17 @@ pub struct Sighting {
     pub changed_ago: Option<Duration>,
     /// What the look cost, its GETATTR included.
     pub rpcs: u32,
+}
+
+/// What the schedule expects of a directory: for `status` and `plan`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outlook {
+    /// The files a second expected right after its last look.
+    pub rate: f64,
+    /// The time between two looks that this earns at today's price, as far as the bound allows.
+    pub period: Duration,
+    /// When its last look began; `None` if there was none.
+    pub last_look: Option<Timestamp>,
+    /// When its next look begins at the latest, as planned; `None` while a look is under way or due at once.
+    pub next_at_latest: Option<Timestamp>,
 }
