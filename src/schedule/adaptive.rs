@@ -271,7 +271,7 @@ impl Schedule {
     #[must_use]
     pub fn outlook(&self, Slot(slot): Slot) -> Outlook {
         let Some(directory) = self.in_use(slot) else {
-            return Outlook { rate: 0.0, period: Duration::ZERO, last_look: None, next_at_latest: None };
+            return Outlook { rate: 0.0, period: Duration::ZERO, last_look: None };
         };
         let forecast = self.weights.forecast(directory.class(), &directory.rate.per_second());
         let period = stride::seconds(&forecast, self.price(), f64::from(directory.listing), self.bound());
@@ -280,13 +280,12 @@ impl Schedule {
             rate: forecast.total(),
             period: Duration::try_from_secs_f64(period).unwrap_or(self.terms.promise),
             last_look: directory.is(LOOKED).then(|| timestamp(self.now - directory.silent(self.now))),
-            next_at_latest: self.deadlines.time_of(slot).map(timestamp),
         }
     }
 
     /// The files a second that a directory is expected to get for long: for `plan`.
     ///
-    /// What came just now says when to look next, but of the hours to come no more than [`Rate::cautious`] allows.
+    /// What came just now says when to look next, but of the hours to come no more than so little evidence allows (`Rate::cautious`).
     #[must_use]
     pub fn lasting_rate(&self, Slot(slot): Slot) -> f64 {
         let Some(directory) = self.in_use(slot) else { return 0.0 };

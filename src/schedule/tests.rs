@@ -1,9 +1,9 @@
 //! The schedule as a whole, on a virtual clock: what it promises holds whatever the directories do.
 //!
 //! Planted faults that these caught: a deadline without its margin, deadlines that are not spread after first looks and
-//! wait for what listings cost (bound); listings unpaid, a look paid at 1.05 RPCs
-//! (budget); no deadlines, none for one directory in seven (starvation); a clock in the dice (determinism); last look,
-//! counts or the expected number not restored (restart).
+//! wait for what listings cost (bound); listings unpaid, a look paid at 1.05 RPCs (budget); no deadlines, none for one
+//! directory in seven (starvation); a clock in the dice (determinism); last look, counts or the expected number not
+//! restored (restart). Not caught: crowds of deadlines that are not drawn apart; one alone of the two above.
 
 #![expect(
     clippy::cast_precision_loss,
