@@ -18,7 +18,7 @@ use super::pass::Pass;
 use super::recorder::Arrivals;
 use super::root::Root;
 use super::table::Table;
-use super::vitals::{Census, reasons};
+use super::vitals::reasons;
 use super::watched::Watched;
 use crate::clock::Now;
 use crate::event::{Event, Reporter};
@@ -97,14 +97,14 @@ pub(super) struct Engine {
     pub(super) stretched: Option<Duration>,
     /// Whether the outbox is full, so that nothing is read.
     pub(super) paused: bool,
+    /// The head of the journal when the outbox was weighed last.
+    pub(super) weighed: Option<Seq>,
     /// Names whose files are being looked at.
     pub(super) busy: HashSet<(DirId, Vec<u8>)>,
     pub(super) pending: Pending,
     pub(super) arrivals: Vec<Arrivals>,
-    /// What was counted of the directories last, for reports.
-    pub(super) census: Option<Arc<Census>>,
-    /// Wall time of its start.
-    pub(super) started: Timestamp,
+    /// When it was started.
+    pub(super) started: Now,
 }
 
 /// What is decided and not yet durable.
@@ -129,6 +129,7 @@ impl Engine {
             roots: settings.roots.iter().map(|path| Root::new(path, &settings, now)).collect(),
             stretched: None,
             paused: false,
+            weighed: None,
             settings,
             store,
             reporter,
@@ -140,8 +141,7 @@ impl Engine {
             busy: HashSet::new(),
             pending: Pending::default(),
             arrivals: Vec::new(),
-            census: None,
-            started: now.wall,
+            started: now,
         };
         let [include, exclude] = engine.settings.rules.texts().clone();
         engine.store.note_patterns(Patterns { include, exclude })?;

@@ -179,8 +179,7 @@ impl Service {
         self.handle.beats.fetch_add(1, Ordering::Relaxed);
         self.engine.watch_for_silence(now);
         if self.engine.watched.is_asked() {
-            let vitals = self.engine.vitals(now);
-            self.engine.watched.answer(vitals);
+            self.engine.watched.answer(self.engine.vitals(now));
         }
         let pause = self.engine.next_wake().map_or(BEAT, |wake| wake.since(now.steady).min(BEAT));
         match self.outcomes.recv_timeout(pause) {
@@ -211,8 +210,7 @@ impl Service {
         self.engine.end_first_walks(now);
         self.engine.save_learnt(true, now)?;
         self.commit()?;
-        let vitals = self.engine.vitals(now);
-        self.engine.watched.end(vitals);
+        self.engine.watched.end(self.engine.vitals(now));
         Ok(())
     }
 }

@@ -148,7 +148,7 @@ impl Table {
     }
 
     /// Every directory with its number.
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (DirId, &Directory)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (DirId, &Directory)> {
         self.rows.iter().map(|(id, row)| (*id, row))
     }
 

@@ -1,32 +1,16 @@
 //! What the engine alone knows and others tell: gathered in its thread when somebody asks.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 
 use super::engine::Engine;
 use super::file::{reason_in_short, reason_in_words};
 use super::root::Root;
 use super::table::Directory;
 use crate::clock::Now;
-use crate::model::{RelPath, Timestamp};
+use crate::model::RelPath;
 use crate::schedule::Outlook;
 use crate::status::{DirectoryLine, MAX_DIRECTORIES, MAX_LISTED, Pace, RootReport, RootState, WaitingFile};
 use crate::store::{DirId, WaitRow};
-
-/// The time from one count of the directories to the next, for each of them: a count takes two to three microseconds for
-/// each (100,101 of them 0.16 to 0.30 s), in which the engine does nothing else. So it is every 2 s for 20,000, each 100 s
-/// for a million.
-const COUNT_EACH: Duration = Duration::from_micros(100);
-
-/// What is known of the directories.
-#[derive(Debug)]
-pub(super) struct Census {
-    taken: Timestamp,
-    /// Counts and ages by root; the rest is left at its default.
-    roots: Vec<RootReport>,
-    lines: Vec<DirectoryLine>,
-}
 
 /// The engine's part of a report.
 #[derive(Debug, Clone, Default)]
@@ -37,24 +21,24 @@ pub(super) struct Vitals {
     pub(super) waiting_count: u64,
     pub(super) waiting_reasons: BTreeMap<String, u64>,
     pub(super) waiting: Vec<WaitingFile>,
+    /// Bytes in the outbox from which on intake pauses, and whether it does.
+    pub(super) outbox_max: u64,
+    pub(super) paused: bool,
 }
 
 impl Engine {
-    /// How it is doing. Takes time in proportion to the number of directories, now and then, and of waiting files.
-    pub(super) fn vitals(&mut self, now: Now) -> Vitals {
-        let census = self.census(now);
+    /// How it is doing. Takes time in proportion to the number of directories and of waiting files.
+    pub(super) fn vitals(&self, now: Now) -> Vitals {
         let waiting = self.waiting.iter().map(|((dir, name), row)| (*dir, name.as_slice(), row));
         Vitals {
-            roots: self.root_reports(&census),
+            roots: self.root_reports(now),
             pace: self.pace(),
-            directories: census.lines.clone(),
+            directories: self.directory_lines(now),
             waiting_count: self.waiting.len() as u64,
-            waiting_reasons: self
-                .waiting_reasons()
-                .into_iter()
-                .map(|(count, reason)| (reason, count))
-                .collect(),
+            waiting_reasons: reasons(self.waiting.values()),
             waiting: waiting_files(waiting, |dir| self.table.path(dir)),
+            outbox_max: self.settings.outbox_max,
+            paused: self.paused,
         }
     }
 
@@ -73,55 +57,43 @@ impl Engine {
         }
     }
 
-    fn root_reports(&self, census: &Census) -> Vec<RootReport> {
-        self.roots.iter().zip(&census.roots).map(|(root, counted)| root_report(root, counted)).collect()
-    }
-
-    /// What is known of the directories: counted anew, or what was counted lately where there are many.
-    fn census(&mut self, now: Now) -> Arc<Census> {
-        let directories = u32::try_from(self.table.iter().len()).unwrap_or(u32::MAX);
-        let census =
-            self.census.take().filter(|census| now.steady.since(census.taken) < directories * COUNT_EACH);
-        let census = census.unwrap_or_else(|| {
-            Arc::new(Census { taken: now.steady, roots: self.count(now), lines: self.directory_lines(now) })
-        });
-        Arc::clone(self.census.insert(census))
-    }
-
-    fn count(&self, now: Now) -> Vec<RootReport> {
-        let mut counts = vec![RootReport::default(); self.roots.len()];
-        for (_, directory) in self.table.iter().filter(|(_, directory)| is_looked_at(directory)) {
-            let Some(count) = counts.get_mut(directory.root) else { continue };
-            count.directories += 1;
-            count.unreadable += u64::from(directory.failures > 0);
-            count.unseen += u64::from(directory.stamp.is_none());
-            if let Some(age) = self.age(directory, now) {
-                count.oldest_look_s = Some(count.oldest_look_s.map_or(age, |oldest| oldest.max(age)));
+    fn root_reports(&self, now: Now) -> Vec<RootReport> {
+        let mut reports: Vec<RootReport> = self.roots.iter().map(root_report).collect();
+        for (dir, directory) in self.table.iter().filter(|(_, directory)| is_looked_at(directory)) {
+            let Some(report) = reports.get_mut(directory.root) else { continue };
+            report.directories += 1;
+            report.unreadable += u64::from(directory.failures > 0);
+            report.unseen += u64::from(directory.stamp.is_none());
+            if let Some(age) = self.age(directory, self.outlook(dir, directory), now) {
+                report.oldest_look_s = Some(report.oldest_look_s.map_or(age, |oldest| oldest.max(age)));
             }
         }
-        counts
+        reports
     }
 
     /// The hottest, and those looked at longest ago.
     fn directory_lines(&self, now: Now) -> Vec<DirectoryLine> {
-        // As little as possible of each: there may be millions.
         let known = self.table.iter().filter(|(_, directory)| is_looked_at(directory));
-        let mut facts: Vec<(DirId, &Directory, f64)> = known
-            .map(|(dir, directory)| (dir, directory, self.outlook(dir, directory).map_or(0.0, |it| it.rate)))
-            .collect();
+        let mut facts: Vec<_> =
+            known.map(|(dir, directory)| (dir, directory, self.outlook(dir, directory))).collect();
         if facts.len() > MAX_DIRECTORIES {
             let half = MAX_DIRECTORIES / 2;
-            facts.select_nth_unstable_by(half, |(_, _, a), (_, _, b)| b.total_cmp(a));
+            facts.select_nth_unstable_by(half, |(_, _, a), (_, _, b)| {
+                let rate = |outlook: &Option<Outlook>| outlook.map_or(0.0, |it| it.rate);
+                rate(b).total_cmp(&rate(a))
+            });
             let rest = facts.get_mut(half..).unwrap_or_default();
             let last = rest.len() - 1;
-            rest.select_nth_unstable_by_key(half.min(last), |(_, directory, _)| directory.looked_at);
+            rest.select_nth_unstable_by_key(half.min(last), |(_, _, outlook)| {
+                outlook.and_then(|it| it.last_look)
+            });
             facts.truncate(MAX_DIRECTORIES);
         }
-        let line = |(dir, directory, rate): (DirId, &Directory, f64)| DirectoryLine {
+        let line = |(dir, directory, outlook): (DirId, &Directory, Option<Outlook>)| DirectoryLine {
             path: self.whole_path(dir, directory),
-            files_per_hour: rate * 3600.0,
-            looked_s: self.age(directory, now),
-            every_s: self.outlook(dir, directory).map(|outlook| outlook.period.as_secs_f64()),
+            files_per_hour: outlook.map_or(0.0, |outlook| outlook.rate * 3600.0),
+            looked_s: self.age(directory, outlook, now),
+            every_s: outlook.map(|outlook| outlook.period.as_secs_f64()),
             unreadable: directory.failures > 0,
         };
         let mut lines: Vec<DirectoryLine> = facts.into_iter().map(line).collect();
@@ -133,10 +105,15 @@ impl Engine {
         self.roots.get(directory.root).and_then(|root| root.agenda.outlook(dir))
     }
 
-    /// Seconds since the last look at a directory; since the agent's start where that was before: the store keeps the time
-    /// of a look only where it showed a change.
-    fn age(&self, directory: &Directory, now: Now) -> Option<f64> {
-        directory.looked_at.map(|at| now.wall.since(at.max(self.started)).as_secs_f64())
+    /// Seconds since the last look at a directory, as its schedule has it; while the root is lost and has none, since the
+    /// last one that left nothing open. Since the agent's start where that was before: nobody looks while none runs,
+    /// and that is no fault of the pace.
+    fn age(&self, directory: &Directory, outlook: Option<Outlook>, now: Now) -> Option<f64> {
+        let age = match outlook {
+            Some(outlook) => now.steady.since(outlook.last_look?.max(self.started.steady)),
+            None => now.wall.since(directory.looked_at?.max(self.started.wall)),
+        };
+        Some(age.as_secs_f64())
     }
 
     fn whole_path(&self, dir: DirId, directory: &Directory) -> String {
@@ -152,7 +129,7 @@ fn is_looked_at(directory: &Directory) -> bool {
     directory.gone_since.is_none() && !directory.excluded
 }
 
-fn root_report(root: &Root, counted: &RootReport) -> RootReport {
+fn root_report(root: &Root) -> RootReport {
     let state = match (&root.tree, &root.lost) {
         _ if root.hangs => RootState::Silent,
         (Some(_), _) => RootState::Watched,
@@ -170,7 +147,7 @@ fn root_report(root: &Root, counted: &RootReport) -> RootReport {
         lost,
         walked: root.row.walked,
         calls: root.in_flight as u64,
-        ..counted.clone()
+        ..RootReport::default()
     }
 }
 
