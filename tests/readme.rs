@@ -5,6 +5,8 @@
 
 #[path = "readme/commands.rs"]
 mod commands;
+#[path = "readme/inline.rs"]
+mod inline;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -29,7 +31,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    fn read(name: &str) -> Self {
+    pub(crate) fn read(name: &str) -> Self {
         Self { name: name.to_owned(), text: fs::read_to_string(Path::new(ROOT).join(name)).unwrap() }
     }
 
@@ -84,7 +86,7 @@ fn options_of(help: &str) -> BTreeSet<String> {
     introduced.collect()
 }
 
-fn options_in(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn options_in(text: &str) -> impl Iterator<Item = &str> {
     text.split_whitespace().filter(|word| word.starts_with("--") && word.len() > 2)
 }
 
@@ -98,7 +100,7 @@ fn subcommands_of(help: &str) -> Vec<&str> {
 }
 
 /// Every subcommand with its long options.
-fn subcommands() -> Vec<(String, BTreeSet<String>)> {
+pub(crate) fn subcommands() -> Vec<(String, BTreeSet<String>)> {
     let help = |path: &[&str]| output(scout(&[path, &["--help"]].concat())).0;
     let mut all = Vec::new();
     for name in subcommands_of(&help(&[])) {

@@ -155,8 +155,11 @@ impl Browser {
 
     /// Presses a key.
     pub(crate) fn press(&mut self, key: &str) {
-        let text = if key == "Enter" { "\r" } else { "" };
-        let code = if key == "Enter" { 13 } else { 0 };
+        let (text, code) = match key {
+            "Enter" => ("\r", 13),
+            "Tab" => ("", 9),
+            _ => ("", 0),
+        };
         let event = |kind| json!({"type": kind, "key": key, "code": key, "text": text, "windowsVirtualKeyCode": code});
         self.call("Input.dispatchKeyEvent", &event("keyDown"));
         self.call("Input.dispatchKeyEvent", &json!({"type": "keyUp", "key": key, "code": key}));

@@ -112,7 +112,7 @@ function showTables() {
   table("roots", [name("Directory"), number("Directories"), number("Not seen yet"), number("Unreadable"), number("Oldest look"), name("State")],
     report.roots.map((root) => ({
       cells: [root.path, whole(root.directories), whole(root.unseen), whole(root.unreadable), span(root.oldest_look_s),
-        root.state === "silent" ? "does not answer" : root.lost ? `${root.state}: ${root.lost}` : root.state],
+        root.state === "silent" ? `no answer for ${span(root.silent_s)}` : root.lost ? `${root.state}: ${root.lost}` : root.state],
       bad: root.state === "lost" || root.state === "silent" ? 5 : -1,
     })), "Nothing is watched.");
   table("sinks", [when("Sink"), when("State"), number("Confirmed"), number("Waiting for it"), number("Oldest"), number("Refused"), name("Why")],
