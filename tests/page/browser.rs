@@ -131,10 +131,12 @@ impl Browser {
         result["result"]["value"].clone()
     }
 
-    /// The text of the element with this id, as it is shown.
+    /// The text of the element with this id, as it is shown: nothing if it is not.
     #[track_caller]
     pub(crate) fn text(&mut self, id: &str) -> String {
-        let text = self.eval(&format!("document.getElementById({id:?})?.innerText"));
+        let text = self.eval(&format!(
+            "((it) => it?.checkVisibility({{visibilityProperty: true}}) ? it.innerText : '')(document.getElementById({id:?}))"
+        ));
         text.as_str().unwrap_or_default().to_owned()
     }
 
