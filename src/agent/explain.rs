@@ -167,9 +167,9 @@ fn never_seen(store: &Store, place: &Place, told: &mut Explanation) -> Result<()
     let hindered = place.way.last().map(|(dir, _)| store.hindrance(*dir)).transpose()?.flatten().is_some();
     if !is_left_out && !hindered && !place.way.is_empty() {
         let why = if place.is_reached {
-            // What vanished while it waited was seen, and leaves no record.
+            // What vanished while it waited was seen, and leaves no record; nor does a link whose name tells what it is.
             "not on record".clone_into(&mut told.state);
-            "it was not there at the last look, or came and went before it was complete"
+            "at the last look it was not there, or was no file; or it came and went before it was complete"
         } else {
             "its directory was not there at the last look"
         };
