@@ -6,6 +6,7 @@ use std::path::Path;
 use super::file::reason_in_words;
 use super::place::Place;
 use super::report::{self, Live};
+use crate::dispatch::SinkName;
 use crate::model::{Handover, MessageId, RelPath, Timestamp};
 use crate::rules::{FileRules, JUNK, Judgement};
 use crate::status::Explanation;
@@ -115,11 +116,15 @@ fn handed_over(row: &Handover, told: &mut Explanation) {
 /// Which sinks have it: when each confirmed is not kept.
 fn sent(store: &Store, seq: u64, told: &mut Explanation) -> Result<(), StoreError> {
     let refused = store.refused()?;
-    for sink in crate::dispatch::SinkName::ALL {
+    for sink in SinkName::ALL {
         let Some(cursor) = store.cursor(sink.as_str())? else { continue };
         let reason = refused.iter().find(|(name, entry)| name == sink.as_str() && entry.seq == seq);
         let state = match reason {
             Some((_, entry)) => format!("refused: {}", entry.reason),
+            None if seq <= store.attached_after(sink.as_str())? => match sink {
+                SinkName::Redis => "counted in the totals that it got when it was attached".to_owned(),
+                SinkName::Events | SinkName::Amqp => "never sent: the sink was attached later".to_owned(),
+            },
             None if cursor.confirmed >= seq => "confirmed".to_owned(),
             None => format!("not sent yet: {} handovers are before it", seq - cursor.confirmed - 1),
         };
