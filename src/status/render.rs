@@ -108,7 +108,7 @@ fn sinks(report: &Report, text: &mut String) {
         let reason = plain(sink.reason.as_deref().unwrap_or_default());
         vec![
             sink.sink.clone(),
-            sink.state.clone(),
+            if report.running && !sink.is_attached() { "not in use" } else { &sink.state }.to_owned(),
             grouped(sink.confirmed),
             grouped(sink.behind),
             oldest,

@@ -70,6 +70,12 @@ fn tells_which_sink_is_away() {
         eventually("the refused connection", || Some(told()).filter(|told| told.contains("amqp is down: ")));
     assert!(told.contains("to amqp: not sent yet: 0 handovers are before it"), "{told}");
     agent.stop();
+
+    let agent = scout.agent(&[]);
+    let unused = "to amqp: not sent: this run does not send there";
+    check_explained(&scout, "root/a.tgz", "handed over", &[unused, "to events: "]);
+    assert!(scout.tell(&["status"]).contains("\n amqp    not in use  0 "), "{}", scout.tell(&["status"]));
+    agent.stop();
     check_explained(&scout, "root/a.tgz", "handed over", &["to amqp: not sent yet"]);
 }
 
