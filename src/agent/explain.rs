@@ -16,13 +16,16 @@ pub(super) fn explain(store: &Store, path: &Path, live: Option<&Live>) -> Result
     let shown = |bytes: &[u8]| RelPath::from_bytes(bytes).to_string();
     let mut told = Explanation::new(shown(path.as_os_str().as_bytes()));
     let Some(place) = Place::find(store, path)? else {
+        told.known = false;
         "not below any directory that this agent watches or watched".clone_into(&mut told.state);
         for (_, root) in store.roots()? {
             told.add("watched", shown(&root.path));
         }
         return Ok(told);
     };
-    told.add("root", shown(&place.root.1.path));
+    let root = shown(&place.root.1.path);
+    told.add("root", &root);
+    root_away(live, &root, &mut told);
     if place.is_directory {
         "a directory".clone_into(&mut told.state);
     } else if let Some(row) = place.waiting(store)? {
@@ -48,6 +51,16 @@ pub(super) fn explain(store: &Store, path: &Path, live: Option<&Live>) -> Result
         }
     }
     Ok(told)
+}
+
+/// Whether the root is out of reach now: nothing new is seen there meanwhile. Only a running agent knows.
+fn root_away(live: Option<&Live>, root: &str, told: &mut Explanation) {
+    let Some(live) = live else { return };
+    if let Some(reason) =
+        live.watched.vitals().roots.iter().find(|it| it.path == root).and_then(|it| it.lost.as_ref())
+    {
+        told.add("root is out of reach", reason);
+    }
 }
 
 fn waiting(row: &WaitRow, told: &mut Explanation) {
@@ -132,6 +145,7 @@ fn sinks_away(
 }
 
 fn never_seen(store: &Store, place: &Place, told: &mut Explanation) -> Result<(), StoreError> {
+    told.known = false;
     "never seen".clone_into(&mut told.state);
     let mut directory = RelPath::root();
     let patterns = store.patterns()?.unwrap_or_default();
@@ -152,10 +166,14 @@ fn never_seen(store: &Store, place: &Place, told: &mut Explanation) -> Result<()
     }
     let hindered = place.way.last().map(|(dir, _)| store.hindrance(*dir)).transpose()?.flatten().is_some();
     if !is_left_out && !hindered && !place.way.is_empty() {
-        told.add(
-            "so",
-            "no pattern of the last run leaves it out: it was not there at the last look, or is no file",
-        );
+        let why = if place.is_reached {
+            // What vanished while it waited was seen, and leaves no record; nor does a link whose name tells what it is.
+            "not on record".clone_into(&mut told.state);
+            "at the last look it was not there, or was no file; or it came and went before it was complete"
+        } else {
+            "its directory was not there at the last look"
+        };
+        told.add("so", format!("no pattern of the last run leaves it out: {why}"));
     }
     Ok(())
 }

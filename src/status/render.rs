@@ -36,9 +36,10 @@ pub fn render(report: &Report) -> String {
 }
 
 fn roots(report: &Report, text: &mut String) {
-    let state = |root: &RootReport| match &root.lost {
-        Some(reason) => format!("{}: {}", root.state.as_str(), plain(reason)),
-        None => root.state.as_str().to_owned(),
+    let state = |root: &RootReport| match (root.silent_s, &root.lost) {
+        (Some(time), _) => format!("no answer for {}", span(time)),
+        (None, Some(reason)) => format!("{}: {}", root.state.as_str(), plain(reason)),
+        (None, None) => root.state.as_str().to_owned(),
     };
     let rows = report.roots.iter().map(|root| {
         let oldest = root.oldest_look_s.map_or_else(|| "-".to_owned(), span);
