@@ -272,11 +272,20 @@ fn in_words(question: &Question, json: &str) -> Result<String, NoAnswer> {
 /// Standard output belongs to the events, so the log goes to standard error.
 fn start_log(settings: &LogSettings) {
     let filter = EnvFilter::builder().parse_lossy(&settings.filter);
+    let is_terminal = io::stderr().is_terminal();
+    // On a terminal the progress of a one-shot run may stand in the line; it is drawn again soon.
+    let stderr = move || {
+        let mut stderr = io::stderr();
+        if is_terminal {
+            let _ = stderr.write_all(b"\r\x1b[2K");
+        }
+        stderr
+    };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(stderr)
         .with_target(false)
-        .with_ansi(io::stderr().is_terminal());
+        .with_ansi(is_terminal);
     match settings.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

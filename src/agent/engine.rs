@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::job::{FileTask, Job, Origin, Outcome, Read};
+use super::job::{Effort, FileTask, Job, Origin, Outcome, Read};
 use super::pass::Pass;
 use super::recorder::Arrivals;
 use super::root::Root;
@@ -190,6 +190,12 @@ impl Engine {
             .or_else(|| self.next_pass_file())
             .or_else(|| self.next_waiting_file(now))
             .or_else(|| self.next_look(now))
+    }
+
+    /// How long a job is likely to take on a root, if that is known: a look that finds nothing new is one round trip.
+    pub(super) fn takes(&self, root: usize, job: &Job) -> Option<Duration> {
+        let is_a_look = matches!(job, Job::Look { effort: Effort::IfChanged(_), .. });
+        self.roots.get(root).filter(|_| is_a_look).and_then(|root| root.brake.round_trip())
     }
 
     /// Takes what came of a job.

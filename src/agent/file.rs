@@ -1,7 +1,7 @@
 //! What follows from a look at a file.
 
 use super::engine::Engine;
-use super::job::{Examined, FileTask, Origin, ReadOutcome};
+use super::job::{Examined, FileTask, Origin, Read, ReadOutcome};
 use super::verdict::{Circumstances, Verdict, judge};
 use crate::clock::Now;
 use crate::event::Event;
@@ -119,6 +119,10 @@ impl Engine {
                 self.record(task, seen, content.unwrap_or(Content::Unread), now);
             }
             return;
+        }
+        if task.read == Read::AsSeen {
+            self.reporter.emit(&Event::Baselined);
+            return self.record(task, stamp, Content::Unread, now);
         }
         let reason = self.reason_so_far(&task, stamp).unwrap_or(WaitReason::Settling);
         self.wait(&task, stamp, reason, now, false);

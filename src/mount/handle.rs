@@ -25,6 +25,15 @@ pub enum Handle {
     Node(Box<dyn Node>),
 }
 
+/// What a directory is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To be asked for its stamp and what is below it.
+    Hold,
+    /// To have its names read.
+    Names,
+}
+
 /// A directory or file of a simulated mount, held open.
 #[cfg(test)]
 pub trait Node: std::fmt::Debug + Send + Sync {
@@ -98,8 +107,13 @@ impl Handle {
         }
     }
 
-    /// The directory at `path` below it, held but not open for reading.
-    pub(super) fn directory_at(&self, path: &[u8], one_file_system: bool) -> Result<Self, Errno> {
+    /// The directory at `path` below it.
+    pub(super) fn directory_at(
+        &self,
+        path: &[u8],
+        purpose: Purpose,
+        one_file_system: bool,
+    ) -> Result<Self, Errno> {
         match self {
             Self::Descriptor(fd) => {
                 let mut resolve =
@@ -107,7 +121,11 @@ impl Handle {
                 if one_file_system {
                     resolve |= ResolveFlags::NO_XDEV;
                 }
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let how = match purpose {
+                    Purpose::Hold => OFlags::PATH,
+                    Purpose::Names => OFlags::RDONLY,
+                };
+                let flags = how | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 openat2(fd, path, flags, Mode::empty(), resolve).map(Self::Descriptor)
             }
             #[cfg(test)]

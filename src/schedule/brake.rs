@@ -3,6 +3,9 @@
 //! The round-trip time of a look is compared with its own baseline on this mount: additive increase, multiplicative
 //! decrease (Chiu & Jain 1989), driven by delay instead of loss as in TCP Vegas (Brakmo & Peterson 1995). What it gives
 //! are two numbers: the share of the budget that is spent, and how many calls may be under way.
+//!
+//! It begins with a few calls under way and doubles them for as long as the answers come as fast as before (slow start:
+//! Jacobson 1988). So the baseline is that of a server at rest, and the cold walk of a tree finds what its server bears.
 
 use std::time::Duration;
 
@@ -32,6 +35,9 @@ const LEAST_ROOM: f64 = 2.0;
 /// The least time between two steps: the last one must have had its effect first.
 const STEP: Duration = Duration::from_millis(200);
 
+/// Calls under way at first.
+const FIRST_ROOM: f64 = 8.0;
+
 /// How long a baseline stands at least, and twice that at most: a server that is slower for good becomes the usual.
 const EPOCH: Duration = Duration::from_secs(300);
 
@@ -41,6 +47,8 @@ pub struct Brake {
     most: f64,
     room: f64,
     share: f64,
+    /// Whether the room that the server bears was not found yet.
+    searching: bool,
     /// Calls a second that are made however slow the server is.
     needed: f64,
     samples: Vec<Duration>,
@@ -52,14 +60,15 @@ pub struct Brake {
 }
 
 impl Brake {
-    /// Free to spend everything, with at most `most` calls under way.
+    /// Free to spend everything, with a few calls under way and later at most `most`.
     #[must_use]
     pub fn new(most: usize, now: Timestamp) -> Self {
         let most = f64::from(u32::try_from(most).unwrap_or(u32::MAX)).max(LEAST_ROOM);
         Self {
             most,
-            room: most,
+            room: FIRST_ROOM.min(most),
             share: 1.0,
+            searching: FIRST_ROOM < most,
             needed: 0.0,
             samples: Vec::with_capacity(SAMPLES),
             last_step: now,
@@ -72,7 +81,7 @@ impl Brake {
     /// Notes that one RPC took so long; tells whether share or room may have changed.
     pub fn observe(&mut self, round_trip: Duration, now: Timestamp) -> bool {
         self.samples.push(round_trip);
-        if self.samples.len() < SAMPLES || now.since(self.last_step) < STEP {
+        if self.samples.len() < SAMPLES || now.since(self.last_step) < self.pause() {
             // Of a long row without a step only the end tells how it is now.
             if self.samples.len() >= 4 * SAMPLES {
                 self.samples.drain(..2 * SAMPLES);
@@ -85,7 +94,13 @@ impl Brake {
         self.last_step = now;
         self.reading = Some(median);
         self.learn(median, now);
-        if median > self.baseline().unwrap_or(median) * SLOW + SLACK {
+        let is_slow = median > self.baseline().unwrap_or(median) * SLOW + SLACK;
+        if self.searching {
+            // Slow answers are our own doing here: they cost room, but no share.
+            self.room =
+                if is_slow { self.room * DECREASE } else { self.room * 2.0 }.clamp(LEAST_ROOM, self.most);
+            self.searching = !is_slow && self.room < self.most;
+        } else if is_slow {
             self.share = (self.share * DECREASE).max(LEAST_SHARE);
             self.room = (self.room * DECREASE).max(LEAST_ROOM);
         } else {
@@ -93,6 +108,11 @@ impl Brake {
             self.room = (self.room + 1.0).min(self.most);
         }
         true
+    }
+
+    /// The time until the last step has had its effect.
+    fn pause(&self) -> Duration {
+        if self.searching { self.reading.unwrap_or_default() * 2 } else { STEP }
     }
 
     fn learn(&mut self, reading: Duration, now: Timestamp) {
@@ -163,6 +183,33 @@ mod tests {
         assert_eq!(brake.round_trip(), Some(SLOW_NOW));
         go(&mut brake, now, 20_000, FAST);
         assert!((brake.share() - 1.0).abs() < f64::EPSILON && brake.room() == 64);
+    }
+
+    /// A server that answers `at_once` calls in a millisecond each and lets the others wait their turn; returns the most
+    /// calls that it had under way, and how many at the end.
+    fn ask(brake: &mut Brake, at_once: usize, milliseconds: u64) -> (usize, usize) {
+        let mut most = 0;
+        for at in 0..milliseconds {
+            let now = Timestamp::default().plus(Duration::from_millis(at));
+            let under_way = brake.room();
+            most = most.max(under_way);
+            let turns = u32::try_from(under_way.div_ceil(at_once)).unwrap();
+            for _ in 0..under_way {
+                brake.observe(Duration::from_millis(1) * turns, now);
+            }
+        }
+        (most, brake.room())
+    }
+
+    #[test]
+    fn finds_what_a_server_bears_within_moments() {
+        let mut brake = Brake::new(256, Timestamp::default());
+        assert_eq!(brake.room(), 8);
+        assert_eq!(ask(&mut brake, 1000, 50), (256, 256), "more than we may");
+        let mut brake = Brake::new(256, Timestamp::default());
+        let (most, then) = ask(&mut brake, 8, 100);
+        assert!(most <= 64 && then >= 8 && then < most, "{most} {then}");
+        assert!((brake.share() - 1.0).abs() < f64::EPSILON, "the search costs no share");
     }
 
     #[test]
