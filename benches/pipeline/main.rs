@@ -153,8 +153,11 @@ fn ours(folder: &Path, options: &Options, redis: &RedisServer, rabbit: &RabbitSe
         Speed { files: options.files, time: began.elapsed(), cpu: agent.cpu().saturating_sub(before) };
     let counted: u64 = redis.connect().hget("T4TC_MONITOR/TOTAL/", "jobs_completed").unwrap();
     assert_eq!(counted, options.files, "as Redis counts");
-    let queued = rabbit.control(&["list_queues", "--no-table-headers", "name", "messages"]);
-    assert!(queued.contains(&format!("t4tc_monitor\t{}", options.files)), "as the queue counts: {queued}");
+    // A quorum queue renews its figures only every few seconds.
+    support::eventually("as the queue counts", || {
+        let queued = rabbit.control(&["list_queues", "--no-table-headers", "name", "messages"]);
+        queued.contains(&format!("t4tc_monitor\t{}", options.files)).then_some(())
+    });
     agent.stop();
     speed
 }
