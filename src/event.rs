@@ -2,13 +2,13 @@
 //!
 //! Nothing here decides anything. An event never carries content of a file or a secret.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use crate::model::{Kind, MessageId, RelPath, Seq};
+use crate::model::{Histogram, Kind, MessageId, RelPath, Seq, Timestamp};
 
 /// Something worth a log line or a counter.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +95,10 @@ pub enum Event {
         path: RelPath,
         /// Its size.
         size_bytes: u64,
+        /// When it was decided, by our wall clock.
+        at: Timestamp,
+        /// The time since its directory was last seen without it, where it was.
+        within: Option<Duration>,
     },
     /// A file is known under another path already: recorded, not sent.
     Moved {
@@ -128,6 +132,22 @@ pub enum Event {
     MountAnswers {
         /// Which root.
         root: String,
+    },
+    /// The outbox reached its bound: nothing is read until a sink takes some of it.
+    IntakePaused {
+        /// Bytes that sinks still have to get.
+        bytes: u64,
+        /// The bound.
+        bound: u64,
+        /// The sink that is furthest behind.
+        sink: String,
+    },
+    /// A part of the outbox is free again.
+    IntakeResumed {
+        /// Bytes that sinks still have to get.
+        bytes: u64,
+        /// The bound.
+        bound: u64,
     },
     /// A sink is attached for the first time; it gets what comes from now on.
     SinkAttached {
@@ -244,6 +264,8 @@ impl Event {
             Self::Waiting { .. } => "files_waiting",
             Self::MountHangs { .. } => "mount_hangs",
             Self::MountAnswers { .. } => "mount_answers",
+            Self::IntakePaused { .. } => "intake_paused",
+            Self::IntakeResumed { .. } => "intake_resumed",
             Self::SinkAttached { .. } => "sink_attached",
             Self::SinkUp { .. } => "sink_up",
             Self::SinkDown { .. } => "sink_down",
@@ -335,7 +357,7 @@ impl Event {
 
     fn log_file(&self) {
         match self {
-            Self::HandedOver { seq, id, kind, path, size_bytes } => {
+            Self::HandedOver { seq, id, kind, path, size_bytes, .. } => {
                 debug!(seq, %id, kind = kind.as_str(), %path, size_bytes, "Handed over a file.");
             }
             Self::Moved { path } => info!(%path, "Recognised a moved file; it is not sent again."),
@@ -347,6 +369,15 @@ impl Event {
 
     fn log_sink(&self) {
         match self {
+            Self::IntakePaused { bytes, bound, sink } => warn!(
+                bytes,
+                bound,
+                sink,
+                "The outbox is full: new files are left on the mount. Bring the sink back, or raise --outbox-max."
+            ),
+            Self::IntakeResumed { bytes, bound } => {
+                info!(bytes, bound, "The outbox has room again; new files are taken.");
+            }
             Self::SinkAttached { sink, after } => {
                 info!(sink, after, "Attached a new sink; it gets what comes from now on.");
             }
@@ -400,6 +431,30 @@ struct State {
     counts: BTreeMap<&'static str, u64>,
     lost_roots: BTreeMap<String, String>,
     silent_roots: BTreeMap<String, String>,
+    is_paused: bool,
+    latency: Histogram,
+    latest: VecDeque<HandedOver>,
+    broken: VecDeque<HandedOver>,
+}
+
+/// Files kept in memory of those handed over last, and as many of the broken ones.
+const LATEST: usize = 50;
+
+/// A file that was handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandedOver {
+    /// Its number.
+    pub seq: Seq,
+    /// What happened.
+    pub kind: Kind,
+    /// Which.
+    pub path: RelPath,
+    /// Its size.
+    pub size_bytes: u64,
+    /// When, by our wall clock.
+    pub at: Timestamp,
+    /// The time since its directory was last seen without it.
+    pub within: Option<Duration>,
 }
 
 impl State {
@@ -407,7 +462,9 @@ impl State {
         *self.counts.entry(event.counter()).or_default() += 1;
         match event {
             Event::RootLost { root, reason } => {
-                self.lost_roots.insert(root.clone(), reason.clone());
+                // Told again when the reason changes.
+                let is_new = self.lost_roots.insert(root.clone(), reason.clone()).is_none();
+                *self.counts.entry("mount_guard_trips").or_default() += u64::from(is_new);
             }
             Event::RootFound { root, .. } => {
                 self.lost_roots.remove(root);
@@ -419,9 +476,29 @@ impl State {
             Event::MountAnswers { root } => {
                 self.silent_roots.remove(root);
             }
+            Event::IntakePaused { .. } => self.is_paused = true,
+            Event::IntakeResumed { .. } => self.is_paused = false,
+            Event::HandedOver { seq, kind, path, size_bytes, at, within, .. } => {
+                if let Some(within) = within {
+                    self.latency.observe(*within);
+                }
+                let (kind, size_bytes, at, within) = (*kind, *size_bytes, *at, *within);
+                let file = HandedOver { seq: *seq, kind, path: path.clone(), size_bytes, at, within };
+                if kind == Kind::Broken {
+                    push(&mut self.broken, file.clone());
+                }
+                push(&mut self.latest, file);
+            }
             _ => {}
         }
     }
+}
+
+fn push(files: &mut VecDeque<HandedOver>, file: HandedOver) {
+    if files.len() == LATEST {
+        files.pop_back();
+    }
+    files.push_front(file);
 }
 
 impl Reporter {
@@ -437,6 +514,12 @@ impl Reporter {
         self.state().counts.get(counter).copied().unwrap_or(0)
     }
 
+    /// Whether no file is read because the outbox is full.
+    #[must_use]
+    pub fn is_intake_paused(&self) -> bool {
+        self.state().is_paused
+    }
+
     /// Looks at directories that told something.
     #[must_use]
     pub fn looks(&self) -> u64 {
@@ -444,13 +527,35 @@ impl Reporter {
         how.into_iter().map(|how| self.count(how)).sum()
     }
 
-    /// The roots that cannot be watched now, each with the reason.
+    /// Every counter that is not 0.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.state().counts.clone()
+    }
+
+    /// How long it took from the last look at a directory without a file until the file was handed over.
+    #[must_use]
+    pub fn latency(&self) -> Histogram {
+        self.state().latency
+    }
+
+    /// The files handed over last, and those of them that were broken; the latest first.
+    #[must_use]
+    pub fn latest(&self) -> [Vec<HandedOver>; 2] {
+        let state = self.state();
+        [&state.latest, &state.broken].map(|files| files.iter().cloned().collect())
+    }
+
+    /// The roots that are lost, each with the reason.
     #[must_use]
     pub fn lost_roots(&self) -> BTreeMap<String, String> {
-        let state = self.state();
-        let mut roots = state.silent_roots.clone();
-        roots.extend(state.lost_roots.clone());
-        roots
+        self.state().lost_roots.clone()
+    }
+
+    /// The roots that do not answer, each with what that means.
+    #[must_use]
+    pub fn silent_roots(&self) -> BTreeMap<String, String> {
+        self.state().silent_roots.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -10,7 +10,7 @@
 //! - [`mount`]: the watched tree, read-only. [`schedule`]: what is due. [`rules`]: which names count.
 //!   [`intake`]: one file, read once.
 //! - [`store`]: what must survive. [`dispatch`]: to JSON lines, Redis and RabbitMQ, each at its own pace.
-//!   [`status`]: tables and JSON.
+//!   [`status`]: tables, JSON, metrics, the page.
 //! - [`agent`]: joins them. [`agent::run`] is one run from its start to its end; the decisions are in its engine, a
 //!   state machine without threads, clock or mount.
 //! - [`cli`] reads what was typed, [`config`] is what is valid of it, [`exit`] how it ended, [`clock`] what time it is.

@@ -1,11 +1,13 @@
 //! The command line of nfs-scout.
 
+mod screen;
+
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nfs_scout::advise::{self, Area, Wish};
-use nfs_scout::agent::{self, Ended, Errand, ErrandError, Outcome, PlanError, Question};
+use nfs_scout::agent::{self, Ended, Errand, ErrandError, Outcome, PlanError, Question, RecountError};
 use nfs_scout::cli::{self, Inquiry, Order, PlanOrder, Surroundings};
 use nfs_scout::clock;
 use nfs_scout::config::{Config, LogFormat, LogSettings, Mode};
@@ -46,7 +48,9 @@ fn obey(order: Order) -> Exit {
         Order::Watch(config) => watch(&config),
         Order::Plan(order) => plan(&order),
         Order::Doctor { config, json } => doctor(&config, json),
+        Order::Recount(config) => recount(&config),
         Order::Ask(inquiry) => answer(&inquiry),
+        Order::Follow(state) => follow(state),
         Order::Attend { errand, state } => attend(errand, &state),
         Order::Print(text) => print(&text),
     }
@@ -163,6 +167,18 @@ fn answer(inquiry: &Inquiry) -> Exit {
     }
 }
 
+/// Shows the state of the agent anew and anew; why it cannot be told is shown too, and may pass.
+fn follow(state: PathBuf) -> Exit {
+    let inquiry = Inquiry { question: cli::Question::Status, state, json: false };
+    match screen::follow(|| reply(&inquiry).unwrap_or_else(|error| format!("error: {error}"))) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error}");
+            Exit::Usage
+        }
+    }
+}
+
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 enum NoAnswer {
@@ -178,6 +194,8 @@ enum NoAnswer {
     Store(#[from] StoreError),
     #[error(transparent)]
     Errand(#[from] ErrandError),
+    #[error(transparent)]
+    Recount(#[from] RecountError),
     #[error("cannot understand the running agent, is it of another version? {0}")]
     Understanding(#[from] serde_json::Error),
 }
@@ -185,8 +203,11 @@ enum NoAnswer {
 impl NoAnswer {
     fn exit(&self) -> Exit {
         match self {
-            Self::NoState(_) | Self::OtherOwner(_) => Exit::Usage,
+            Self::NoState(_)
+            | Self::OtherOwner(_)
+            | Self::Recount(RecountError::NoRedis | RecountError::Mixed(_)) => Exit::Usage,
             Self::Store(error) if error.is_held() => Exit::Held,
+            Self::Recount(RecountError::Redis(_)) => Exit::SinkUnreachable,
             Self::Errand(error) if !matches!(error, ErrandError::Store(_)) => Exit::Usage,
             _ => Exit::Internal,
         }
@@ -196,7 +217,17 @@ impl NoAnswer {
 /// Changes or checks the stored state.
 fn attend(errand: cli::Errand, state: &Path) -> Exit {
     let done = || -> Result<Outcome, NoAnswer> { Ok(agent::attend(&open(state)?, &errand_of(errand))?) };
-    match done() {
+    told(done())
+}
+
+/// Brings the stored statistics and those in Redis together.
+fn recount(config: &Config) -> Exit {
+    let done = || -> Result<Outcome, NoAnswer> { Ok(agent::recount(&open(&config.state)?, config)?) };
+    told(done())
+}
+
+fn told(done: Result<Outcome, NoAnswer>) -> Exit {
+    match done {
         Ok(Outcome { text, is_well }) => match print(&text) {
             Exit::Done if !is_well => Exit::Internal,
             exit => exit,
@@ -271,7 +302,10 @@ fn in_words(question: &Question, json: &str) -> Result<String, NoAnswer> {
 
 /// Standard output belongs to the events, so the log goes to standard error.
 fn start_log(settings: &LogSettings) {
-    let filter = EnvFilter::builder().parse_lossy(&settings.filter);
+    // mio tells at `trace` of each socket that it lets go; done while a thread's locals are destroyed, the log's own among
+    // them, that aborts the process (mio 1.2.5, tracing-subscriber 0.3.23).
+    let silent = "mio=debug".parse().expect("a directive");
+    let filter = EnvFilter::builder().parse_lossy(&settings.filter).add_directive(silent);
     let is_terminal = io::stderr().is_terminal();
     // On a terminal the progress of a one-shot run may stand in the line; it is drawn again soon.
     let stderr = move || {

@@ -399,6 +399,58 @@ fn an_agent_that_starts_before_its_servers() {
     agent.stop();
 }
 
+/// Waits until Redis says that it has counted everything that the agent handed over.
+#[track_caller]
+fn await_counted(scout: &Scout, redis: &RedisServer, head: u64) {
+    let status = scout.ask(&["status"]);
+    let cursor = format!("T4TC_MONITOR/CURSOR/{}", status["agent"].as_str().unwrap());
+    let mut connection = redis.connect();
+    eventually("the cursor at the head", || {
+        let counted = connection.get::<_, Option<u64>>(&cursor).unwrap();
+        (counted == Some(head)).then_some(())
+    });
+}
+
+/// Redis loses figures beneath a running agent to which no new file comes: the agent itself has to notice. How soon is the
+/// period of its looks, one second (`TICK`), which `redis_is_looked_after_while_the_rate_rests` counts.
+#[test]
+fn a_redis_that_went_back_or_was_emptied_is_exact_again_without_an_operator() {
+    const BEFORE: u64 = 200;
+    const JOBS: u64 = 1_400;
+    let mut redis = RedisServer::start();
+    let scout = Scout::new();
+    assert!(generate(&scout.root(), "--jobs 200 --directories 3").status().unwrap().success());
+    let agent = scout.agent(&["--redis", &redis.url(), "--commit-delay", "10ms"]);
+    eventually("the first jobs", || (scout.ask(&["status"])["head"] == BEFORE).then_some(()));
+    await_counted(&scout, &redis, BEFORE);
+    redis.keep_copy();
+    // What five minutes bring at four jobs a second.
+    assert!(generate(&scout.root(), "--jobs 1200 --seed 2 --directories 3").status().unwrap().success());
+    eventually("the other jobs", || (scout.ask(&["status"])["head"] == JOBS).then_some(()));
+    await_counted(&scout, &redis, JOBS);
+    let witness = Witness::of(&scout.root());
+    let check = |redis: &RedisServer| {
+        await_counted(&scout, redis, JOBS);
+        check_count("Redis", in_redis(&mut redis.connect()), &witness.figures);
+    };
+    check(&redis);
+
+    redis.roll_back();
+    agent.logged("sending them again from history");
+    check(&redis);
+
+    redis::cmd("FLUSHALL").query::<()>(&mut redis.connect()).unwrap();
+    agent.logged_times("wrote them from the ledger", 1);
+    check(&redis);
+
+    redis.stop();
+    redis.wipe();
+    redis.restart();
+    agent.logged_times("wrote them from the ledger", 2);
+    check(&redis);
+    agent.stop();
+}
+
 /// Killed while it sends: Redis counts each job once, the queue repeats at most with the same id.
 #[test]
 fn kills_while_sending_count_nothing_twice() {

@@ -34,6 +34,7 @@ const RESTRICTED: [Restricted; 6] = [
             ("src/agent/control.rs", "its own socket in the state directory"),
             ("src/cli/layers.rs", "the configuration file"),
             ("src/agent/recorder.rs", "the trace that --record names"),
+            ("src/agent/textfile.rs", "the metrics that --textfile names"),
             ("src/main.rs", "the chart that --svg names"),
         ],
         remedy: "ask the mount room for it: only src/mount/ touches the watched tree; \

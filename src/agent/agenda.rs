@@ -8,7 +8,7 @@ use super::appointments::Appointments;
 use super::engine::Settings;
 use super::numbers::ByDirectory;
 use crate::model::Timestamp;
-use crate::schedule::{Budget, Pacer, Schedule, Sighting, Slot, Terms};
+use crate::schedule::{Budget, Outlook, Pacer, Schedule, Sighting, Slot, Terms};
 use crate::store::{DirId, LEARNT_A_ROW, RootId, Store, StoreError};
 
 /// Rows of learnt rates written in one go: 4096 directories, some milliseconds.
@@ -282,6 +282,18 @@ impl Agenda {
     #[must_use]
     pub(super) fn kept_bound(&self) -> Duration {
         self.schedule.kept_bound()
+    }
+
+    /// RPCs a second that may be spent now.
+    #[must_use]
+    pub(super) fn rate(&self) -> f64 {
+        self.schedule.rate()
+    }
+
+    /// What is expected of a directory; `None` if it is not looked at.
+    #[must_use]
+    pub(super) fn outlook(&self, dir: DirId) -> Option<Outlook> {
+        self.slots.get(&dir).map(|slot| self.schedule.outlook(*slot))
     }
 
     /// How many directories there are.

@@ -18,6 +18,7 @@ use super::pass::Pass;
 use super::recorder::Arrivals;
 use super::root::Root;
 use super::table::Table;
+use super::vitals::reasons;
 use super::watched::Watched;
 use crate::clock::Now;
 use crate::event::{Event, Reporter};
@@ -71,6 +72,10 @@ pub(super) struct Settings {
     pub commit_delay: Duration,
     /// How long a one-shot run waits for a root whose calls do not return.
     pub patience: Duration,
+    /// Bytes that sinks still have to get, from which on intake pauses.
+    pub(super) outbox_max: u64,
+    /// The sinks that this is about, by their names in the store.
+    pub(super) sinks: Vec<&'static str>,
     /// Whether arrivals are kept for [`Engine::take_arrivals`].
     pub(super) record: bool,
 }
@@ -90,10 +95,14 @@ pub(super) struct Engine {
     pub(super) waiting: BTreeMap<(DirId, Vec<u8>), WaitRow>,
     /// The bound that was said to be kept instead of the interval.
     pub(super) stretched: Option<Duration>,
+    /// Whether the outbox is full, so that nothing is read.
+    pub(super) paused: bool,
     /// Names whose files are being looked at.
     pub(super) busy: HashSet<(DirId, Vec<u8>)>,
     pub(super) pending: Pending,
     pub(super) arrivals: Vec<Arrivals>,
+    /// Wall time of its start.
+    pub(super) started: Timestamp,
 }
 
 /// What is decided and not yet durable.
@@ -117,6 +126,7 @@ impl Engine {
         let mut engine = Self {
             roots: settings.roots.iter().map(|path| Root::new(path, &settings, now)).collect(),
             stretched: None,
+            paused: false,
             settings,
             store,
             reporter,
@@ -128,6 +138,7 @@ impl Engine {
             busy: HashSet::new(),
             pending: Pending::default(),
             arrivals: Vec::new(),
+            started: now.wall,
         };
         let [include, exclude] = engine.settings.rules.texts().clone();
         engine.store.note_patterns(Patterns { include, exclude })?;
@@ -187,7 +198,7 @@ impl Engine {
     /// What to do next, and on which root; `None` if nothing can be done before [`Engine::next_wake`] or an outcome.
     pub(super) fn next_job(&mut self, now: Now) -> Option<(usize, Job)> {
         self.next_root_job(now)
-            .or_else(|| self.next_pass_file())
+            .or_else(|| self.next_pass_file(now))
             .or_else(|| self.next_waiting_file(now))
             .or_else(|| self.next_look(now))
     }
@@ -239,6 +250,8 @@ impl Engine {
             kind: handover.kind,
             path: handover.path.clone(),
             size_bytes: handover.stamp.size,
+            at: handover.detected_at,
+            within: handover.not_before.map(|before| handover.detected_at.since(before)),
         });
     }
 
@@ -287,11 +300,7 @@ impl Engine {
     /// Why files wait, and how many for each reason.
     #[must_use]
     pub(super) fn waiting_reasons(&self) -> Vec<(u64, String)> {
-        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-        for row in self.waiting.values() {
-            *counts.entry(reason_in_short(&row.reason)).or_default() += 1;
-        }
-        counts.into_iter().map(|(reason, count)| (count, reason)).collect()
+        reasons(self.waiting.values()).into_iter().map(|(reason, count)| (count, reason)).collect()
     }
 
     /// How many calls to the mounts are under way.
@@ -301,9 +310,12 @@ impl Engine {
     }
 
     /// A file of a pass.
-    fn next_pass_file(&mut self) -> Option<(usize, Job)> {
+    fn next_pass_file(&mut self, now: Now) -> Option<(usize, Job)> {
         for _ in 0..self.turns.len() {
-            let dir = self.turns.pop_front()?;
+            let Some(dir) = self.turns.pop_front() else { break };
+            if self.paused {
+                self.put_off_news(dir, now);
+            }
             let root = self.table.get(dir)?.root;
             let Some(tree) = self.roots.get_mut(root).and_then(Root::enter) else {
                 self.turns.push_back(dir);
@@ -330,18 +342,22 @@ impl Engine {
             let key = (dir, name);
             // A listing showed it and it is being looked at for that: both looks would hand it over.
             if self.busy.contains(&key) {
-                self.put_off(root, key, now);
+                self.put_off(root, key, self.retry_pause(), now);
                 continue;
             }
             let task = self.waiting_task(dir, key.1.clone(), now);
+            if self.paused && task.read != Read::Never {
+                self.put_off(root, key, self.settings.interval, now);
+                continue;
+            }
             self.busy.insert(key);
             return Some((root, Job::Examine { tree, task: Box::new(task) }));
         }
     }
 
     /// Gives a waiting file back that was taken for a look.
-    fn put_off(&mut self, root: usize, key: (DirId, Vec<u8>), now: Now) {
-        let at = now.steady.plus(self.retry_pause());
+    fn put_off(&mut self, root: usize, key: (DirId, Vec<u8>), pause: Duration, now: Now) {
+        let at = now.steady.plus(pause);
         let Some(root) = self.roots.get_mut(root) else { return };
         root.in_flight -= 1;
         if let Some(row) = self.waiting.get_mut(&key) {
@@ -437,15 +453,6 @@ impl Engine {
         self.pending.since.get_or_insert(now.steady);
         self.pending.directories.insert(dir);
         &mut self.pending.transaction
-    }
-}
-
-/// A reason for waiting without what is peculiar to the file.
-fn reason_in_short(reason: &WaitReason) -> String {
-    match reason {
-        WaitReason::Settling => "must look the same twice, --settle apart".to_owned(),
-        WaitReason::Broken { analysis, .. } => analysis.status.as_str().to_owned(),
-        WaitReason::Unreadable { .. } => "cannot be read".to_owned(),
     }
 }
 

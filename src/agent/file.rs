@@ -286,6 +286,15 @@ fn has_arrived(task: &FileTask, stat: &FileStat) -> bool {
     stat.kind == FileKind::File && task.judgement != Judgement::Ignored && known != Some(stat.stamp.fileid)
 }
 
+/// A reason for waiting without what is peculiar to the file.
+pub(super) fn reason_in_short(reason: &WaitReason) -> String {
+    match reason {
+        WaitReason::Settling => "must look the same twice, --settle apart".to_owned(),
+        WaitReason::Broken { analysis, .. } => analysis.status.as_str().to_owned(),
+        WaitReason::Unreadable { .. } => "cannot be read".to_owned(),
+    }
+}
+
 /// A reason for waiting, for people.
 #[must_use]
 pub(super) fn reason_in_words(reason: &WaitReason) -> String {

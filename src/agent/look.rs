@@ -472,13 +472,16 @@ impl Engine {
         self.make_appointment(dir);
     }
 
-    /// After a listing that was not whole, or met a file in other hands.
+    /// After a listing that was not whole, met a file in other hands, or showed what could not be read for a full
+    /// outbox: that may last, so the schedule decides then.
     fn look_again_soon(&mut self, dir: DirId, pass: &Pass, now: Now) {
-        let soon = now.steady.plus(self.settings.interval.min(AGAIN));
+        let soon = (!self.paused).then(|| now.steady.plus(self.settings.interval.min(AGAIN)));
         let (began, sighting) = (pass.began.steady, pass.sighting);
         if let Some(root) = self.root_mut(dir) {
             root.agenda.looked(dir, began, &sighting);
-            root.agenda.request(dir, soon);
+            if let Some(soon) = soon {
+                root.agenda.request(dir, soon);
+            }
         }
     }
 

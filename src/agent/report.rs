@@ -1,62 +1,143 @@
 //! Collects what there is to tell: from the store, and from the running sinks where an agent runs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use tokio::sync::watch;
 
-use super::file::reason_in_words;
+use super::recent::{Figures, Recent, float};
 use super::table::Table;
+use super::vitals;
 use super::watched::Watched;
+use crate::clock::{self, Clock};
 use crate::dispatch::{SinkName, SinkReport, SinkState};
-use crate::event::Reporter;
-use crate::model::{MessageId, RelPath, Timestamp};
-use crate::mount::{Operation, RpcCounts};
+use crate::event::{HandedOver, Reporter};
+use crate::model::{BOUNDS, Histogram, MessageId, RelPath, Timestamp};
+use crate::mount::RpcCounts;
 use crate::status::{
-    ExportLine, IndexLine, IndexSize, MAX_LISTED, OperationReport, RefusedMessage, Report, RootReport,
-    SinkLine, Statistics, WaitingFile,
+    ExportLine, HandedOverFile, IndexLine, IndexSize, LatencyReport, MAX_LISTED, OperationReport,
+    OutboxReport, Pace, RefusedMessage, Report, RootReport, SinkLine, Statistics, problems,
 };
 use crate::store::{Content, RootId, RootRow, SeenFile, Store, StoreError};
 
 /// What only a running agent knows.
 #[derive(Debug, Clone)]
 pub struct Live {
-    /// The roots that it lost.
+    /// What happened since its start.
     pub(super) reporter: Reporter,
     /// The roots that it watches.
     pub(super) watched: Watched,
     /// Its sinks.
     pub(super) sinks: Vec<watch::Receiver<SinkReport>>,
+    /// Bytes in the outbox from which on intake pauses.
+    pub(super) outbox_max: u64,
+    /// The figures of the last hour.
+    pub(super) recent: Recent,
+    /// Its clock.
+    pub(super) clock: Clock,
+    /// When it was started.
+    pub(super) started: Timestamp,
 }
 
-/// The state of the agent.
+/// The state of the agent. Waits for a running one's engine: blocks.
 pub(super) fn report(store: &Store, live: Option<&Live>) -> Result<Report, StoreError> {
-    let table = load_table(store)?;
-    let (waiting_count, waiting) = waiting_files(store, &table)?;
-    let refused = store.refused()?.into_iter().map(|(sink, refused)| RefusedMessage {
-        sink,
-        seq: refused.seq,
-        reason: refused.reason,
-    });
-    Ok(Report {
+    let now = live.map_or_else(clock::wall, |live| live.clock.now().wall);
+    let (refused_count, refused) = refused(store)?;
+    let mut report = Report {
         agent: store.agent_id().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         running: live.is_some(),
-        roots: roots(store, &table, live)?,
-        rpcs: live.and_then(|live| live.watched.rpcs()).map(|counts| operations(&counts)).unwrap_or_default(),
-        looks: live.map_or(0, |live| live.reporter.looks()),
-        waiting_count,
-        waiting,
+        at: now.to_string(),
+        at_seconds: float(u64::try_from(now.as_millis()).unwrap_or(0)) / 1000.0,
         head: store.head(),
+        outbox: outbox(store, live)?,
         sinks: sinks(store, live)?,
-        refused: refused.collect(),
-    })
+        refused_count,
+        refused,
+        ..Report::default()
+    };
+    match live {
+        Some(live) => tell_live(live, &mut report),
+        None => tell_stored(store, &mut report)?,
+    }
+    report.problems = problems(&report);
+    Ok(report)
 }
 
-fn operations(counts: &RpcCounts) -> BTreeMap<String, OperationReport> {
-    #[expect(clippy::cast_precision_loss, reason = "a mean for people")]
-    let mean = |operation: Operation| operation.round_trip.as_secs_f64() * 1000.0 / operation.count as f64;
-    let line =
-        |operation: Operation| OperationReport { count: operation.count, round_trip_ms: mean(operation) };
-    counts.operations().map(|(name, operation)| (name.to_owned(), line(operation))).collect()
+/// What the engine and the events tell.
+fn tell_live(live: &Live, report: &mut Report) {
+    let vitals = live.watched.vitals();
+    let now = Figures::take(live.clock.now(), &live.reporter, &live.watched);
+    let before = live.recent.minute_before(now.at);
+    let seconds = before.as_ref().and_then(|before| now.seconds_since(before));
+    let rate = |count: u64| seconds.map(|seconds| float(count) / seconds);
+    let lately = before.as_ref().and_then(|before| now.rpcs_since(before));
+    report.started = Some(live.started.to_string());
+    report.roots.clone_from(&vitals.roots);
+    report.pace = Pace {
+        looks: before.as_ref().and_then(|before| rate(now.looks.saturating_sub(before.looks))),
+        rpcs: lately.as_ref().and_then(|lately| rate(lately.total())),
+        ..vitals.pace.clone()
+    };
+    report.rpcs = now
+        .rpcs
+        .iter()
+        .flat_map(RpcCounts::operations)
+        .map(|(name, total)| {
+            let lately = lately.iter().flat_map(RpcCounts::operations).find(|(other, _)| *other == name);
+            let per_second = lately.map_or_else(|| rate(0), |(_, lately)| rate(lately.count));
+            let round_trip_ms = total.round_trip.as_secs_f64() * 1000.0 / float(total.count.max(1));
+            (name.to_owned(), OperationReport { count: total.count, per_second, round_trip_ms })
+        })
+        .collect();
+    report.looks = now.looks;
+    report.counts =
+        live.reporter.counts().into_iter().map(|(counter, count)| (counter.to_owned(), count)).collect();
+    report.latency = latency(&live.reporter.latency());
+    report.directories.clone_from(&vitals.directories);
+    report.waiting_count = vitals.waiting_count;
+    report.waiting_reasons.clone_from(&vitals.waiting_reasons);
+    report.waiting.clone_from(&vitals.waiting);
+    [report.latest, report.broken] =
+        live.reporter.latest().map(|files| files.iter().map(handed_over).collect());
+}
+
+/// What was there when the last run ended.
+fn tell_stored(store: &Store, report: &mut Report) -> Result<(), StoreError> {
+    let table = load_table(store)?;
+    let rows = store.waiting()?;
+    report.roots = stored_roots(store, &table)?;
+    report.waiting_count = rows.len() as u64;
+    report.waiting_reasons = vitals::reasons(rows.iter().map(|(_, _, row)| row));
+    let rows = rows.iter().map(|(dir, name, row)| (*dir, name.as_slice(), row));
+    report.waiting = vitals::waiting_files(rows, |dir| table.path(dir));
+    Ok(())
+}
+
+fn latency(histogram: &Histogram) -> LatencyReport {
+    LatencyReport {
+        within: BOUNDS.into_iter().zip(histogram.cumulative()).collect(),
+        count: histogram.count(),
+        sum_s: histogram.sum_seconds(),
+    }
+}
+
+fn handed_over(file: &HandedOver) -> HandedOverFile {
+    HandedOverFile {
+        path: file.path.to_string(),
+        kind: file.kind.as_str().to_owned(),
+        size: file.size_bytes,
+        at: file.at.to_string(),
+        within_s: file.within.map(|within| within.as_secs_f64()),
+    }
+}
+
+fn refused(store: &Store) -> Result<(u64, Vec<RefusedMessage>), StoreError> {
+    let all = store.refused()?;
+    let count = all.len() as u64;
+    let listed = all.into_iter().take(MAX_LISTED);
+    let listed =
+        listed.map(|(sink, refused)| RefusedMessage { sink, seq: refused.seq, reason: refused.reason });
+    Ok((count, listed.collect()))
 }
 
 /// The statistics of the ledger.
@@ -102,7 +183,7 @@ pub(super) fn index_export(store: &Store) -> Result<Vec<ExportLine>, StoreError>
     let mut lines = Vec::new();
     for entry in store.directories() {
         let (dir, row) = entry?;
-        let root = roots.get(&row.root).map(|root| String::from_utf8_lossy(&root.path).into_owned());
+        let root = roots.get(&row.root).map(|root| shown(&root.path));
         let (root, path) = (root.unwrap_or_default(), table.path(dir));
         for known in store.known(dir)?.into_values() {
             let Some(file) = index_line(&path, &known.file, row.gone_since) else { continue };
@@ -143,59 +224,75 @@ pub(super) fn load_table(store: &Store) -> Result<Table, StoreError> {
     Ok(table)
 }
 
-fn roots(store: &Store, table: &Table, live: Option<&Live>) -> Result<Vec<RootReport>, StoreError> {
-    let mut counts: HashMap<usize, u64> = HashMap::new();
+fn stored_roots(store: &Store, table: &Table) -> Result<Vec<RootReport>, StoreError> {
+    let mut counts: HashMap<usize, [u64; 2]> = HashMap::new();
     for (_, directory) in table.iter().filter(|(_, directory)| directory.gone_since.is_none()) {
-        *counts.entry(directory.root).or_default() += 1;
+        let [known, unseen] = counts.entry(directory.root).or_default();
+        *known += 1;
+        *unseen += u64::from(directory.stamp.is_none());
     }
-    let lost = live.map(|live| live.reporter.lost_roots()).unwrap_or_default();
     let describe = |(id, row): (RootId, RootRow)| {
-        let path = String::from_utf8_lossy(&row.path).into_owned();
-        let directories = usize::try_from(id.0).ok().and_then(|id| counts.get(&id)).copied().unwrap_or(0);
-        RootReport { lost: lost.get(&path).cloned(), path, directories }
+        let counts = usize::try_from(id.0).ok().and_then(|id| counts.get(&id));
+        let [directories, unseen] = counts.copied().unwrap_or_default();
+        let (path, walked) = (shown(&row.path), row.walked);
+        RootReport { path, directories, unseen, walked, ..RootReport::default() }
     };
     Ok(store.roots()?.into_iter().map(describe).collect())
 }
 
-fn waiting_files(store: &Store, table: &Table) -> Result<(u64, Vec<WaitingFile>), StoreError> {
-    let mut rows = store.waiting()?;
-    rows.sort_by_key(|(_, _, row)| row.first_seen);
-    let count = rows.len() as u64;
-    let files = rows.into_iter().take(MAX_LISTED).map(|(dir, name, row)| WaitingFile {
-        path: table.path(dir).join(&name).to_string(),
-        size: row.stamp.size,
-        first_seen: row.first_seen.to_string(),
-        reason: reason_in_words(&row.reason),
-    });
-    Ok((count, files.collect()))
+/// A root's path for people: a name could forge a line.
+fn shown(path: &[u8]) -> String {
+    RelPath::from_bytes(path).to_string()
+}
+
+/// What sinks still have to get. Which sinks there are a stored state does not know: all that there ever were.
+fn outbox(store: &Store, live: Option<&Live>) -> Result<OutboxReport, StoreError> {
+    let sinks: Vec<&str> = if let Some(live) = live {
+        live.sinks.iter().map(|sink| sink.borrow().sink.as_str()).collect()
+    } else {
+        let names = SinkName::ALL.map(SinkName::as_str).into_iter();
+        names.filter(|sink| matches!(store.cursor(sink), Ok(Some(_)))).collect()
+    };
+    Ok(OutboxReport {
+        bytes: store.outbox(&sinks)?.0,
+        bound: live.map(|live| live.outbox_max),
+        paused: live.is_some_and(|live| live.reporter.is_intake_paused()),
+    })
 }
 
 pub(super) fn sinks(store: &Store, live: Option<&Live>) -> Result<Vec<SinkLine>, StoreError> {
     let reports: Vec<SinkReport> =
         live.map(|live| live.sinks.iter().map(|sink| sink.borrow().clone()).collect()).unwrap_or_default();
+    let now = live.map_or_else(clock::wall, |live| live.clock.now().wall);
+    let refused = store.refused()?;
     let mut lines = Vec::new();
     for sink in SinkName::ALL {
         let Some(cursor) = store.cursor(sink.as_str())? else { continue };
         let live = reports.iter().find(|report| report.sink == sink);
-        let (state, reason) = live.map_or(("-", None), |report| state_in_words(&report.state));
+        let (state, reason, since) = live.map_or(("-", None, None), |report| state_in_words(&report.state));
         let confirmed = live.map_or(cursor.confirmed, |report| report.confirmed.max(cursor.confirmed));
+        let oldest = store.journal(confirmed, 1)?.into_iter().next();
         lines.push(SinkLine {
             sink: sink.to_string(),
             state: state.to_owned(),
             reason,
+            since: since.map(|since| since.to_string()),
             confirmed,
             behind: store.head().saturating_sub(confirmed),
+            oldest_s: oldest.map(|oldest| now.since(oldest.detected_at).as_secs_f64()),
+            delivered: live.map_or(0, |report| report.delivered),
+            refused: refused.iter().filter(|(name, _)| name == sink.as_str()).count() as u64,
         });
     }
     Ok(lines)
 }
 
-fn state_in_words(state: &SinkState) -> (&'static str, Option<String>) {
+fn state_in_words(state: &SinkState) -> (&'static str, Option<String>, Option<Timestamp>) {
     match state {
-        SinkState::Connecting => ("connecting", None),
-        SinkState::Up => ("up", None),
-        SinkState::Blocked { reason, .. } => ("blocked", Some(reason.clone())),
-        SinkState::Down { reason, .. } => ("down", Some(reason.clone())),
-        SinkState::Ended { reason } => ("ended", Some(reason.clone())),
+        SinkState::Connecting => ("connecting", None, None),
+        SinkState::Up => ("up", None, None),
+        SinkState::Blocked { reason, since } => ("blocked", Some(reason.clone()), Some(*since)),
+        SinkState::Down { reason, since, .. } => ("down", Some(reason.clone()), Some(*since)),
+        SinkState::Ended { reason } => ("ended", Some(reason.clone()), None),
     }
 }

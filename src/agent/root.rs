@@ -353,6 +353,8 @@ impl Engine {
             root.agenda.share_budget(all);
             root.brake.keep(root.agenda.needed_rate());
         }
+        let watched = self.roots.iter().filter(|root| root.tree.is_some());
+        self.watched.note_budget(watched.map(|root| root.agenda.rate()).sum());
         let bounds =
             self.roots.iter().filter(|root| root.tree.is_some()).map(|root| root.agenda.kept_bound());
         let bound = bounds.max().filter(|bound| *bound > self.settings.interval);

@@ -12,10 +12,13 @@ use super::control::Control;
 use super::engine::Engine;
 use super::journal::StoreJournal;
 use super::progress::{self, Progress};
-use super::report::Live;
+use super::recent::Recent;
+use super::report::{Live, report, statistics};
 use super::service::{Handle, Service, ServiceError};
 use super::settings;
+use super::textfile;
 use super::watched::Watched;
+use super::web::Web;
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
 use crate::dispatch::{self, Couriers, DispatchError, Journal, Left, SettingsError, SinkName, SinkState};
@@ -23,7 +26,7 @@ use crate::event::{Event, Reporter};
 use crate::intake::RedactionError;
 use crate::model::Seq;
 use crate::mount::RpcCounts;
-use crate::status::{Statistics, Summary};
+use crate::status::{Statistics, Summary, metrics};
 use crate::store::{Store, StoreError};
 
 /// Threads for sockets; the mount has its own.
@@ -64,6 +67,18 @@ pub enum AgentError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The address of `--listen` cannot be taken.
+    #[error(
+        "cannot listen on {host}:{port}: {source}; is another agent there, or is it no address of this machine?"
+    )]
+    Listen {
+        /// The address or name.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A thread panicked.
     #[error("the {0} panicked; what it was doing is found again at the next start")]
     Panicked(&'static str),
@@ -73,7 +88,7 @@ impl AgentError {
     /// Whether the configuration has to be changed.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Settings(_) | Self::Redaction(_))
+        matches!(self, Self::Settings(_) | Self::Redaction(_) | Self::Listen { .. })
     }
 
     /// Whether another agent holds the state directory.
@@ -161,8 +176,7 @@ struct Run<'a> {
     engine: oneshot::Receiver<Result<Engine, ServiceError>>,
     couriers: Couriers,
     token: CancellationToken,
-    watched: Watched,
-    reporter: Reporter,
+    live: Live,
     unread: bool,
 }
 
@@ -180,8 +194,16 @@ impl<'a> Run<'a> {
         };
         let couriers = dispatch::start(sinks, journal, reader, mode, reporter.clone(), token.clone());
         let watched = Watched::default();
-        let live = Live { reporter: reporter.clone(), watched: watched.clone(), sinks: couriers.reports() };
-        listen(config, store, live)?;
+        let live = Live {
+            reporter: reporter.clone(),
+            watched: watched.clone(),
+            sinks: couriers.reports(),
+            outbox_max: config.outbox_max,
+            recent: Recent::default(),
+            clock,
+            started: clock.now().wall,
+        };
+        listen(config, store, &live)?;
         let engine = Engine::start(
             settings::engine(config),
             Arc::clone(store),
@@ -202,8 +224,7 @@ impl<'a> Run<'a> {
             engine,
             couriers,
             token,
-            watched,
-            reporter: reporter.clone(),
+            live,
             unread: false,
         })
     }
@@ -215,6 +236,7 @@ impl<'a> Run<'a> {
         while let Some((sink, ended)) = self.couriers.ended().await {
             self.courier_ended(sink, ended)?;
         }
+        self.leave_metrics();
         Ok(self.ended(&engine))
     }
 
@@ -239,7 +261,7 @@ impl<'a> Run<'a> {
                 _ = feed.tick() => feed_watchdog(&self.handle, &mut beats),
                 _ = retire.tick() => self.retire()?,
                 _ = draw.tick(), if progress.is_shown() => {
-                    progress.show(self.handle.known(), &self.reporter, || self.watched.rpcs());
+                    progress.show(self.handle.known(), &self.live.reporter, || self.live.watched.rpcs());
                 }
             }
         }
@@ -293,6 +315,17 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Leaves the metrics of a one-shot run. What it did counts more than that they could not be written.
+    fn leave_metrics(&self) {
+        let Some(path) = &self.config.textfile else { return };
+        let written = report(&self.store, Some(&self.live))
+            .map_err(std::io::Error::other)
+            .and_then(|report| textfile::write(path, &metrics(&report)));
+        if let Err(error) = written {
+            tracing::error!(path = %path.display(), %error, "Cannot write the metrics.");
+        }
+    }
+
     fn ended(&self, engine: &Engine) -> Ended {
         let head = self.store.head();
         let left = self.couriers.reports().into_iter().filter_map(|reader| {
@@ -306,9 +339,9 @@ impl<'a> Run<'a> {
             left: left.collect(),
             lost_roots: lost.into_iter().map(|(path, reason)| (path.display().to_string(), reason)).collect(),
             roots: self.config.roots.len(),
-            rpcs: self.watched.rpcs(),
+            rpcs: self.live.watched.rpcs(),
             waiting: engine.waiting_reasons(),
-            statistics: super::report::statistics(&self.store),
+            statistics: statistics(&self.store),
             unread: self.unread,
         }
     }
@@ -332,7 +365,8 @@ pub(super) fn attach_new_sinks(
     Ok(())
 }
 
-fn attached(sinks: &dispatch::Sinks) -> Vec<SinkName> {
+/// The sinks that there are.
+pub(super) fn attached(sinks: &dispatch::Sinks) -> Vec<SinkName> {
     let present = [
         (SinkName::Events, sinks.events.is_some()),
         (SinkName::Redis, sinks.redis.is_some()),
@@ -341,10 +375,19 @@ fn attached(sinks: &dispatch::Sinks) -> Vec<SinkName> {
     present.into_iter().filter(|(_, is_present)| *is_present).map(|(sink, _)| sink).collect()
 }
 
-fn listen(config: &Config, store: &Arc<Store>, live: Live) -> Result<(), AgentError> {
+/// Takes questions: in the state directory, and by HTTP if that is wanted.
+fn listen(config: &Config, store: &Arc<Store>, live: &Live) -> Result<(), AgentError> {
     let control = Control::listen(&config.state)
         .map_err(|source| AgentError::System { action: "listen in the state directory", source })?;
-    tokio::spawn(control.serve(Arc::clone(store), live));
+    tokio::spawn(control.serve(Arc::clone(store), live.clone()));
+    tokio::spawn(live.recent.clone().keep(live.clock, live.reporter.clone(), live.watched.clone()));
+    if let Some(at) = &config.listen {
+        let failed = |source| AgentError::Listen { host: at.host.clone(), port: at.port, source };
+        let web = Web::listen(at).map_err(failed)?;
+        let address = web.address().map_err(failed)?;
+        tracing::info!(%address, "Serving metrics and page.");
+        tokio::spawn(web.serve(Arc::clone(store), live.clone()));
+    }
     Ok(())
 }
 

@@ -139,6 +139,7 @@ impl Service {
     pub(super) fn run(mut self) -> Result<Engine, ServiceError> {
         while !self.handle.is_stopped() {
             let now = self.clock.now();
+            self.engine.weigh_outbox()?;
             self.hand_out(now);
             self.commit_if_wanted(now)?;
             if self.once && self.engine.is_idle(now) {
@@ -193,6 +194,9 @@ impl Service {
         self.handle.beats.fetch_add(1, Ordering::Relaxed);
         self.handle.known.store(self.engine.table.len() as u64, Ordering::Relaxed);
         self.engine.watch_for_silence(now);
+        if self.engine.watched.is_asked() {
+            self.engine.watched.answer(self.engine.vitals(now));
+        }
         let pause = self.engine.next_wake().map_or(BEAT, |wake| wake.since(now.steady).min(BEAT));
         self.take(pause)
     }
@@ -215,6 +219,8 @@ impl Service {
         let now = self.clock.now();
         self.engine.end_first_walks(now);
         self.engine.save_learnt(true, now)?;
-        self.commit()
+        self.commit()?;
+        self.engine.watched.end(self.engine.vitals(now));
+        Ok(())
     }
 }

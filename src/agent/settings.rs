@@ -4,9 +4,10 @@ use std::num::NonZeroUsize;
 
 use super::engine::Settings;
 use super::job::Reader;
+use super::run::attached;
 use super::service::Crew;
 use crate::config::{self, Config};
-use crate::dispatch::{self, Body};
+use crate::dispatch::{self, Body, SinkName};
 use crate::intake::{Limits, Redaction, RedactionError};
 use crate::mount::{Refresh, TreeOptions, directories_to_hold};
 use crate::schedule::{Budget, SettlePolicy};
@@ -41,6 +42,8 @@ pub(super) fn engine(config: &Config) -> Settings {
         max_in_flight: at_least_one(config.workers * CALLS_PER_WORKER),
         commit_delay: config.commit_delay,
         patience: config.patience,
+        outbox_max: config.outbox_max,
+        sinks: attached(&sinks(config)).into_iter().map(SinkName::as_str).collect(),
         record: config.record.is_some(),
     }
 }

@@ -9,7 +9,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use super::help;
 use crate::config::{
-    AtMost, BodyFormat, Budget, Every, LogFilter, LogFormat, Moved, Pattern, Refresh, Since, Size, Span,
+    AtMost, BodyFormat, Budget, Every, Listen, LogFilter, LogFormat, Moved, Pattern, Refresh, Since, Size,
+    Span,
 };
 
 /// Finds new files on an NFS mount and hands each complete file over exactly once
@@ -40,7 +41,7 @@ pub(super) enum Command {
     Stats(InquiryArgs),
     /// Show what is watched, what waits and why, what is unsent or refused
     #[command(after_help = help::STATUS)]
-    Status(InquiryArgs),
+    Status(StatusArgs),
     /// Tell what is known of a file: seen when, sent where, or why not
     #[command(after_help = help::EXPLAIN)]
     Explain {
@@ -104,6 +105,21 @@ pub(super) enum IndexCommand {
         #[command(flatten)]
         state: StateArgs,
     },
+    /// After the index was rebuilt: bring its statistics and those in Redis together, so that nothing counts twice
+    #[command(after_help = help::INDEX_RECOUNT)]
+    Recount {
+        /// The Redis that keeps the statistics [default: as for `run`]
+        #[arg(long, value_name = "URL", value_parser = help::unchecked_url())]
+        redis: Option<UncheckedUrl>,
+        /// What every Redis key begins with [default: as for `run`]
+        #[arg(long, value_name = "TEXT")]
+        redis_prefix: Option<String>,
+        /// Certificates (PEM) to trust for rediss:// besides the system's
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        redis_ca: Option<PathBuf>,
+        #[command(flatten)]
+        state: StateArgs,
+    },
     /// Send messages again, in order and with the same ids, as far as the history reaches
     #[command(after_help = help::INDEX_REQUEUE)]
     Requeue {
@@ -142,6 +158,18 @@ pub(super) struct InquiryArgs {
 
     #[command(flatten)]
     pub(super) at: StateArgs,
+}
+
+/// How the state of the agent is asked for.
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// Show it on the terminal anew every two seconds, until Ctrl-C
+    #[arg(long, conflicts_with = "json")]
+    pub(super) watch: bool,
+
+    /// How it is asked
+    #[command(flatten)]
+    pub(super) inquiry: InquiryArgs,
 }
 
 /// What a plan is made for.
@@ -432,6 +460,14 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "7d", help_heading = help::STATE)]
     pub(super) history: Span<1>,
 
+    /// The most bytes that wait in the state directory for a sink that is away
+    ///
+    /// Some 200 bytes a file, and the text of a job's jobdata: 1GiB is a million jobs. Beyond it, directories are looked
+    /// at but no file is read; what is new is left on the mount until the sink has taken a quarter of it. Nothing is
+    /// dropped.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", help_heading = help::STATE)]
+    pub(super) outbox_max: Size,
+
     /// How long a commit may wait to share its fsync with others
     #[arg(long, value_name = "DURATION", default_value = "50ms", help_heading = help::STATE)]
     pub(super) commit_delay: Span<0>,
@@ -448,6 +484,19 @@ pub(super) struct RunArgs {
     /// Passwords are masked.
     #[arg(long, help_heading = help::STATE)]
     pub(super) print_config: bool,
+
+    /// Serve metrics (/metrics) and a page for people (/) at this address: 9477 is 127.0.0.1:9477
+    ///
+    /// Another address than this machine's own must be written out (0.0.0.0:9477): who reaches it can read the names of
+    /// files. There is no password. Not with --once.
+    #[arg(long, value_name = "[ADDR:]PORT", help_heading = help::WATCHING)]
+    pub(super) listen: Option<Listen>,
+
+    /// With --once: leave the metrics in this file, for the node exporter's textfile collector
+    ///
+    /// Its name must end in .prom to be read there. It is replaced as a whole, and readable by everybody.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = help::WATCHING)]
+    pub(super) textfile: Option<PathBuf>,
 
     /// With --once: how long to wait for a mount that does not answer
     ///

@@ -11,8 +11,8 @@ use super::args::{RunArgs, UncheckedUrl};
 use super::layers::{FLAG, Origins, variable};
 use super::{Surroundings, UsageError};
 use crate::config::{
-    Budget, Config, EventsTarget, Limits, LogSettings, Mode, Pattern, Protocol, QueueSettings, RedisSettings,
-    SECRET_KEYS, ServerUrl, SinkSettings,
+    Budget, Config, EventsTarget, Limits, Listen, LogSettings, Mode, Pattern, Protocol, QueueSettings,
+    RedisSettings, SECRET_KEYS, ServerUrl, SinkSettings,
 };
 use crate::rules::{FileRules, JUNK};
 
@@ -89,6 +89,7 @@ impl Builder<'_> {
             rules: self.rules()?,
             redact: self.redact(),
             state: self.state()?,
+            outbox_max: args.outbox_max.0,
             history: args.history.0,
             one_file_system: self.one_file_system()?,
             accept_mount: args.accept_mount,
@@ -99,6 +100,8 @@ impl Builder<'_> {
             drain: args.drain.0,
             patience: args.patience.0,
             record: self.args.record.as_ref().map(|path| self.absolute(path, "record")).transpose()?,
+            listen: self.listen()?,
+            textfile: self.textfile()?,
             commit_delay: args.commit_delay.0,
             log: self.log()?,
         })
@@ -184,6 +187,26 @@ impl Builder<'_> {
             Some(path) => self.absolute(path, key).map(Some),
             None => Ok(None),
         }
+    }
+
+    fn listen(&self) -> Result<Option<Listen>, UsageError> {
+        if self.args.once && self.origins.of("listen").rank() == FLAG {
+            return Err(self.contradiction(
+                "listen",
+                "once",
+                "a one-shot run is over before anybody asks; see --textfile",
+            ));
+        }
+        Ok(self.args.listen.clone().filter(|_| !self.args.once))
+    }
+
+    fn textfile(&self) -> Result<Option<PathBuf>, UsageError> {
+        if !self.args.once && self.args.textfile.is_some() && self.origins.of("textfile").rank() == FLAG {
+            let option = self.origins.name("textfile");
+            return Err(UsageError::NoEffect { option, needed: "--once; an agent is asked by --listen" });
+        }
+        let path = self.args.textfile.as_ref().filter(|_| self.args.once);
+        path.map(|path| self.absolute(path, "textfile")).transpose()
     }
 
     fn audit_stat(&self) -> Result<bool, UsageError> {
@@ -274,7 +297,9 @@ impl Builder<'_> {
             _ => None,
         };
         let record = config.record.as_ref().map(|path| ("record", path));
-        for (key, path) in events.into_iter().chain(record).chain([("state", &config.state)]) {
+        let textfile = config.textfile.as_ref().map(|path| ("textfile", path));
+        for (key, path) in events.into_iter().chain(record).chain(textfile).chain([("state", &config.state)])
+        {
             if let Some(root) = config.roots.iter().find(|root| path.starts_with(root)) {
                 let (place, path, root) = (self.origins.name(key), path.clone(), root.clone());
                 return Err(UsageError::WatchesItself { place, path, root });
@@ -286,6 +311,12 @@ impl Builder<'_> {
     fn warnings(&self, config: &Config) -> Vec<String> {
         let redis = config.sinks.redis.as_ref().map(|redis| ("redis", &redis.url));
         let amqp = config.sinks.amqp.as_ref().map(|amqp| ("amqp", &amqp.url));
+        let open = config.listen.as_ref().filter(|listen| !listen.is_local()).map(|listen| {
+            format!(
+                "Whoever reaches {}:{} can read the names of files there; there is no password.",
+                listen.host, listen.port
+            )
+        });
         let exposed = redis.into_iter().chain(amqp);
         exposed
             .filter(|(key, url)| url.has_password() && self.origins.of(key).rank() == FLAG)
@@ -293,6 +324,7 @@ impl Builder<'_> {
                 let variable = variable(key);
                 format!("The password in --{key} can be seen in the list of processes; put the URL in {variable} or in the configuration file.")
             })
+            .chain(open)
             .collect()
     }
 

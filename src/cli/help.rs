@@ -11,6 +11,7 @@ pub(super) const OFTEN: &str = "How often";
 pub(super) const FILES: &str = "What counts as a file";
 pub(super) const SINKS: &str = "Where it goes";
 pub(super) const STATE: &str = "State and files";
+pub(super) const WATCHING: &str = "Metrics and page";
 pub(super) const LIMITS: &str = "Limits";
 pub(super) const LOGGING: &str = "Logging";
 
@@ -119,6 +120,7 @@ EXAMPLES
 pub(super) const STATUS: &str = "\
 EXAMPLES
   nfs-scout status
+  nfs-scout status --watch
   nfs-scout status --json --state /var/lib/nfs-scout";
 
 pub(super) const INDEX: &str = "\
@@ -163,6 +165,16 @@ EXAMPLES
   nfs-scout index requeue --refused                     what was refused, and all that came after it
 
 The agent must not be running (exit code 75); its next start sends. Statistics in Redis are never counted again.";
+
+pub(super) const INDEX_RECOUNT: &str = "\
+EXAMPLES
+  nfs-scout run /mnt/data --once --amqp amqp://localhost     the state was lost: build a new one, without --redis
+  nfs-scout index recount --redis redis://localhost          then this, once
+  nfs-scout run /mnt/data --redis redis://localhost --amqp amqp://localhost
+
+Each figure becomes the larger one of the two. That is exact, unless files had been removed from the mount and others
+came while there was no index: then the fewer of the two are not counted. Nothing is ever counted twice. The agent must
+not be running (exit code 75).";
 
 pub(super) const EXPLAIN: &str = "\
 EXAMPLES

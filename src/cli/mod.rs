@@ -86,8 +86,12 @@ pub enum Order {
         /// Whether the diagnosis is JSON instead of text.
         json: bool,
     },
+    /// Bring the stored statistics and those in Redis together.
+    Recount(Box<Config>),
     /// Answer from the stored state.
     Ask(Inquiry),
+    /// Show the state of the agent of this state directory, anew and anew.
+    Follow(PathBuf),
     /// Change or check the stored state, which no agent may hold meanwhile.
     Attend {
         /// What is to be done.
@@ -203,7 +207,8 @@ pub fn read(around: &Surroundings) -> Result<Order, Stop> {
         Command::Plan(args) => read_plan(around, args),
         Command::Doctor(args) => read_doctor(around, args),
         Command::Stats(args) => ask(around, Question::Stats, args),
-        Command::Status(args) => ask(around, Question::Status, args),
+        Command::Status(args) if args.watch => Ok(Order::Follow(state_of(around, args.inquiry.at)?)),
+        Command::Status(args) => ask(around, Question::Status, args.inquiry),
         Command::Explain { path, inquiry } => {
             ask(around, Question::Explain(build::absolute(&path, "FILE", around)?), inquiry)
         }
@@ -299,16 +304,22 @@ fn read_doctor(around: &Surroundings, args: DoctorArgs) -> Result<Order, Stop> {
         ("--state", args.inquiry.at.state.map(OsString::from)),
         ("--config", args.inquiry.at.config.map(OsString::from)),
     ];
-    let json = args.inquiry.json;
+    Ok(Order::Doctor { config: config_as_run(around, given, args.path)?, json: args.inquiry.json })
+}
+
+/// The configuration that `run` would have with these flags and this root.
+fn config_as_run<const N: usize>(
+    around: &Surroundings,
+    given: [(&str, Option<OsString>); N],
+    path: PathBuf,
+) -> Result<Box<Config>, Stop> {
     let flags = given.into_iter().filter_map(|(flag, value)| Some([flag.into(), value?])).flatten();
-    let path = [OsString::from("--"), args.path.into()];
-    let around = as_run(around, flags.chain(path), around.vars.clone());
+    let around = as_run(around, flags.chain([OsString::from("--"), path.into()]), around.vars.clone());
     let Command::Run(run) = Cli::try_parse_from_args(&around)?.command else {
         unreachable!("the subcommand is `run`")
     };
     let (args, matches, layers) = read_layers(&around, run.config)?;
-    let config = build::config_of_doctor(&args, &layers.origins(&matches), &around)?;
-    Ok(Order::Doctor { config: Box::new(config), json })
+    Ok(Box::new(build::config_of_doctor(&args, &layers.origins(&matches), &around)?))
 }
 
 fn read_index(around: &Surroundings, command: IndexCommand) -> Result<Order, Stop> {
@@ -328,6 +339,17 @@ fn read_index(around: &Surroundings, command: IndexCommand) -> Result<Order, Sto
         IndexCommand::Forget { path: None, state, .. } => (Errand::ForgetGone, state),
         IndexCommand::Requeue { since, sink, refused, state } => {
             (Errand::Requeue { since, sink, refused }, state)
+        }
+        IndexCommand::Recount { redis, redis_prefix, redis_ca, state } => {
+            let given = [
+                ("--redis", redis.map(|url| OsString::from(url.0))),
+                ("--redis-prefix", redis_prefix.map(OsString::from)),
+                ("--redis-ca", redis_ca.map(OsString::from)),
+                ("--state", state.state.map(OsString::from)),
+                ("--config", state.config.map(OsString::from)),
+            ];
+            // Of what a run is asked to watch nothing matters here.
+            return Ok(Order::Recount(config_as_run(around, given, PathBuf::from("/"))?));
         }
     };
     Ok(Order::Attend { errand, state: state_of(around, at)? })

@@ -59,6 +59,7 @@ fn value(
             roots.map(|roots| Some(Value::Array(roots)))
         }
         "state" => path(Some(&config.state)),
+        "textfile" if config.textfile.is_some() => path(config.textfile.as_ref()),
         "redis-ca" => path(redis.and_then(|redis| redis.ca.as_ref())),
         "amqp-ca" => path(amqp.and_then(|amqp| amqp.ca.as_ref())),
         "redis" => Ok(redis.map(|redis| redis.url.to_string().into())),

@@ -244,8 +244,8 @@ fn sample(key: &str) -> &'static str {
         "interval" | "audit" | "settle" | "give-up" | "drain" | "patience" | "history" | "commit-delay" => {
             "7m"
         }
-        "max-unpacked" | "max-jobdata" => "7MiB",
-        "workers" | "max-open-dirs" | "max-members" => "7",
+        "max-unpacked" | "max-jobdata" | "outbox-max" => "7MiB",
+        "workers" | "max-open-dirs" | "max-members" | "listen" => "7",
         "verbose" => "1",
         _ => "/seven",
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::rules::FileRules;
 
 pub use server::{Protocol, ServerUrl, UrlError, mask_secrets};
-pub use values::{AtMost, Budget, Every, LogFilter, Pattern, Since, Size, Span, ValueError};
+pub use values::{AtMost, Budget, Every, Listen, LogFilter, Pattern, Since, Size, Span, ValueError};
 
 /// Everything that `run` is asked to do.
 #[derive(Debug, Clone)]
@@ -48,6 +48,8 @@ pub struct Config {
     pub redact: Vec<String>,
     /// The directory of the agent's own state; absolute, outside every root.
     pub state: PathBuf,
+    /// Bytes that sinks still have to get, from which on intake pauses.
+    pub outbox_max: u64,
     /// How long what was sent is remembered for a replay.
     pub history: Duration,
     /// Whether directories on other file systems below a root are left out.
@@ -68,6 +70,10 @@ pub struct Config {
     pub patience: Duration,
     /// Where it is written down when files come where.
     pub record: Option<PathBuf>,
+    /// Where metrics and page are served.
+    pub listen: Option<Listen>,
+    /// Where a one-shot run leaves its metrics.
+    pub textfile: Option<PathBuf>,
     /// How long a durable step may wait to share its flush with others.
     pub commit_delay: Duration,
     /// What is logged, and how.

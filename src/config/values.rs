@@ -1,6 +1,7 @@
 //! The values that are typed as text: durations, sizes, rates, patterns. Each parser says what to write instead.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -38,6 +39,9 @@ pub enum ValueError {
     /// Not a budget.
     #[error("write auto, a rate over 0 like 200/s, or with --once a number of RPCs like 500")]
     NotABudget,
+    /// Not an address and port.
+    #[error("write a port like 9477, or an address or name and a port like 192.0.2.1:9477 or [::1]:9477")]
+    NotAnAddress,
     /// Not a glob.
     #[error("not a pattern: {0}; write for example '*.tgz' or 'scratch/**'")]
     NotAPattern(String),
@@ -194,6 +198,44 @@ impl FromStr for Budget {
     }
 }
 
+/// Where to listen: a port of this machine, or an address or name and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// The address or name, without brackets.
+    pub host: String,
+    /// The port; 0 for any that is free.
+    pub port: u16,
+}
+
+impl Listen {
+    /// Whether nobody else can reach it than those on this machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+impl FromStr for Listen {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let text = text.trim();
+        let (host, port) = text.rsplit_once(':').unwrap_or(("127.0.0.1", text));
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let is_name = |host: &str| {
+            !host.is_empty()
+                && host.chars().all(|it| it.is_ascii_alphanumeric() || matches!(it, '.' | '-' | '_'))
+        };
+        let host = match bare {
+            Some(host) => host.parse::<Ipv6Addr>().map(|_| host).map_err(|_| ValueError::NotAnAddress)?,
+            None if is_name(host) => host,
+            None => return Err(ValueError::NotAnAddress),
+        };
+        let port = port.parse().map_err(|_| ValueError::NotAnAddress)?;
+        Ok(Self { host: host.to_ascii_lowercase(), port })
+    }
+}
+
 /// A number of at least 1, or `auto`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AtMost(pub Option<usize>);
@@ -280,6 +322,27 @@ mod tests {
     fn check_error<T: FromStr<Err = ValueError> + fmt::Debug>(text: &str, part: &str) {
         let error = text.parse::<T>().unwrap_err().to_string();
         assert!(error.contains(part), "{text:?} gave {error:?}, not {part:?}");
+    }
+
+    #[test]
+    fn reads_where_to_listen() {
+        let at = |host: &str, port| Listen { host: host.to_owned(), port };
+        check("9477", at("127.0.0.1", 9477));
+        check("[::1]:9477", at("::1", 9477));
+        check("0.0.0.0:0", at("0.0.0.0", 0));
+        check("Scout.example.org:80", at("scout.example.org", 80));
+        for wrong in
+            ["", ":9477", "host", "70000", "::1:9477", "[::1", "[x]:1", "http://a:1", "a b:1", "a:1:2"]
+        {
+            check_error::<Listen>(wrong, "write a port like 9477");
+        }
+        let is_local = |text: &str| text.parse::<Listen>().unwrap().is_local();
+        for local in ["1", "127.9.9.9:1", "[::1]:1", "localhost:1"] {
+            assert!(is_local(local), "{local}");
+        }
+        for open in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "localhost.example.org:1"] {
+            assert!(!is_local(open), "{open}");
+        }
     }
 
     #[test]

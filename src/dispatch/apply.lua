@@ -11,7 +11,8 @@ if found ~= expected then
 end
 -- First, and with call: if Redis takes no writes now (full, read-only, failing to save) this ends the script while
 -- nothing is applied. From here on errors are counted, not raised, because Redis would not undo what came before.
-redis.call('SET', KEYS[1], new)
+-- The mark behind the number goes in the end: it stays only where a start of Redis applied the beginning of a batch.
+redis.call('SET', KEYS[1], new .. '?')
 
 local refused, reason = 0, ''
 local function try(...)
@@ -64,4 +65,5 @@ local apply = {
 for _, change in ipairs(changes) do
   apply[change[1]](prefix .. change[2] .. '/', change)
 end
+redis.call('SET', KEYS[1], new)
 return {'ok', refused, reason}

@@ -96,6 +96,40 @@ pub(crate) fn namespaces_of(totals: &Totals) -> impl Iterator<Item = String> {
     totals.counters.keys().map(|(namespace, _)| namespace.clone()).chain([TOTAL.to_owned()])
 }
 
+/// The cursor as it is found in Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cursor {
+    /// Nothing of ours was ever counted there.
+    Absent,
+    /// Everything up to this seq is counted.
+    At(Seq),
+    /// The batch up to this seq was begun and not ended: its transaction was cut in Redis's log, see `redis_log.rs`.
+    Torn(Seq),
+}
+
+/// What `apply.lua` writes behind the seq while a batch is under way.
+const UNDER_WAY: char = '?';
+
+impl Cursor {
+    /// Reads it; `None` if it is none of ours.
+    pub(crate) fn parse(text: Option<&str>) -> Option<Self> {
+        match text.map(|text| (text, text.strip_suffix(UNDER_WAY))) {
+            None => Some(Self::Absent),
+            Some((_, Some(begun))) => begun.parse().ok().map(Self::Torn),
+            Some((ended, None)) => ended.parse().ok().map(Self::At),
+        }
+    }
+
+    /// As it is stored; empty while absent.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::Absent => String::new(),
+            Self::At(seq) => seq.to_string(),
+            Self::Torn(seq) => format!("{seq}{UNDER_WAY}"),
+        }
+    }
+}
+
 /// What our journal knows, to compare a cursor with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Horizon {
@@ -122,17 +156,19 @@ pub(crate) enum Start {
 ///
 /// - Absent, nothing confirmed yet and all of history there: the ordinary first start, sent one by one.
 /// - Absent otherwise (flushed, replaced by an empty one, or the sink was added later): the ledger.
+/// - Torn: some of a batch is counted, so the ledger, raised.
 /// - Ahead of our head: our state directory is an older copy.
 /// - Behind what it had confirmed: replayed from history, or from the ledger if history does not reach back.
 /// - Else it is what we believe, or ahead because an answer was lost: go on from it.
-pub(crate) fn start_of(found: Option<Seq>, horizon: Horizon) -> Start {
+pub(crate) fn start_of(found: Cursor, horizon: Horizon) -> Start {
     let Horizon { ours, oldest, head } = horizon;
     match found {
-        None if ours == 0 && oldest <= 1 => Start::After(0),
-        None => Start::Ledger(Restore::Add),
-        Some(found) if found > head => Start::Outrun(found),
-        Some(found) if found < ours && oldest > found + 1 => Start::Ledger(Restore::Raise),
-        Some(found) => Start::After(found),
+        Cursor::Absent if ours == 0 && oldest <= 1 => Start::After(0),
+        Cursor::Absent => Start::Ledger(Restore::Add),
+        Cursor::Torn(_) => Start::Ledger(Restore::Raise),
+        Cursor::At(found) if found > head => Start::Outrun(found),
+        Cursor::At(found) if found < ours && oldest > found + 1 => Start::Ledger(Restore::Raise),
+        Cursor::At(found) => Start::After(found),
     }
 }
 
@@ -143,7 +179,27 @@ mod tests {
 
     #[track_caller]
     fn check(found: Option<Seq>, ours: Seq, oldest: Seq, head: Seq, expected: Start) {
+        let found = found.map_or(Cursor::Absent, Cursor::At);
         assert_eq!(start_of(found, Horizon { ours, oldest, head }), expected);
+    }
+
+    #[test]
+    fn reads_what_it_writes() {
+        for cursor in [Cursor::Absent, Cursor::At(0), Cursor::At(u64::MAX), Cursor::Torn(7)] {
+            let text = cursor.text();
+            assert_eq!(Cursor::parse(Some(text.as_str()).filter(|text| !text.is_empty())), Some(cursor));
+        }
+        for text in ["", "x", "?", "-1", "7??", "7 "] {
+            assert_eq!(Cursor::parse(Some(text)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_torn_batch_is_mended_from_the_ledger() {
+        let horizon = Horizon { ours: 9, oldest: 1, head: 50 };
+        for seq in [5, 9, 12, 51] {
+            assert_eq!(start_of(Cursor::Torn(seq), horizon), Start::Ledger(Restore::Raise));
+        }
     }
 
     #[test]

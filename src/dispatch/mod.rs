@@ -23,6 +23,7 @@ mod progress;
 mod queue;
 mod queue_look;
 mod reconcile;
+mod recount;
 mod redis_log;
 mod redis_look;
 mod retry;
@@ -37,6 +38,7 @@ pub use mask::{masked_url, scrub};
 pub use message::{Body, SCHEMA, absolute_path, json_of, path_text};
 pub use progress::{Left, SinkReport, SinkState};
 pub use queue_look::{impossible_arguments, look_at_queue};
+pub use recount::{Figures, figures_in, raise_figures};
 pub use redis_look::look_at_redis;
 pub use settings::{EventsTarget, Mode, QueueSettings, RedisSettings, SettingsError, Sinks};
 pub use start::{Couriers, start};
@@ -45,7 +47,7 @@ pub use start::{Couriers, start};
 #[cfg(test)]
 pub(crate) mod inside {
     pub(crate) use super::courier::{Courier, Delivery, Sink};
-    pub(crate) use super::figures::{ops_of, payload_of};
+    pub(crate) use super::figures::{Cursor, ops_of, payload_of};
     pub(crate) use super::journal::Desk;
     pub(crate) use super::progress::Pulse;
     pub(crate) use super::reconcile::{Counted, reconcile};

@@ -4,18 +4,18 @@
 use std::time::Duration;
 
 use crate::dispatch::SinkError;
-use crate::dispatch::figures::{Horizon, Restore, Start, payload_of, start_of};
+use crate::dispatch::figures::{Cursor, Horizon, Restore, Start, payload_of, start_of};
 use crate::dispatch::journal::Desk;
 use crate::event::{Event, Reporter};
 use crate::model::Seq;
 
 /// How long writing the whole ledger may take: Redis does some 500,000 changes a second.
-const LEDGER_PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const LEDGER_PATIENCE: Duration = Duration::from_secs(120);
 
 /// A server that counts, and keeps beside the figures how far it has counted.
 pub(crate) trait Counted: Send {
-    /// The cursor as it was found; `None` while absent.
-    fn cursor(&self) -> Option<Seq>;
+    /// The cursor as it was found.
+    fn cursor(&self) -> Cursor;
 
     /// Applies `changes` and moves the cursor to `upto`, at once or not at all.
     fn apply(

@@ -3,8 +3,14 @@
 //! Redis logs a script's changes as one transaction. A crash may cut the log within it; at its next start Redis leaves
 //! the cut transaction out, but up to 7.0 at least it leaves its beginning in the log, where the next transaction is
 //! appended to it. The start after that one then applies the beginning too: part of a batch is counted twice. (Valkey
-//! mended this in 2026, pull request 4342.) A log that is written anew holds no such rest. Nothing of ours may be
-//! appended before that; so it happens on connecting, and a key remembers for which run of the server it was done.
+//! mended this in 2026, pull request 4342.) A log that is written anew holds no such rest. No batch may be appended
+//! before that; so it happens on connecting, and a key remembers for which run of the server it was done.
+//!
+//! The trial of what is allowed comes before it, and ends the transaction in the log. It has to: Redis does not start
+//! with an unended one in a log that is not the last, which it is from the beginning of the writing anew on. Killed in
+//! between, Redis applies the beginning of the batch, and the cursor says so ([`Cursor::Torn`]).
+//!
+//! [`Cursor::Torn`]: super::figures::Cursor
 
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 //!
 //! A batch and the agent's cursor change in one script, which runs only if the cursor is where we believe it is. So
 //! a repeat whose first answer was lost changes nothing, and a Redis that was flushed or rolled back under a living
-//! connection is noticed by the next batch or within a second when idle. The connection is our own to rebuild: one
-//! that reconnects by itself would hide that the server may have been replaced.
+//! connection is noticed by the next batch, or when idle by the next tick, whatever refreshing the rate costs. The
+//! connection is our own to rebuild: one that reconnects by itself would hide that the server may have been replaced.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use tokio::time::{Instant, timeout};
 
 use crate::clock;
 use crate::dispatch::courier::{Delivery, Sink};
-use crate::dispatch::figures::{Op, namespaces_of, ops_of, payload_of};
+use crate::dispatch::figures::{Cursor, Op, Restore, namespaces_of, ops_of, payload_of};
 use crate::dispatch::journal::Desk;
 use crate::dispatch::progress::Pulse;
-use crate::dispatch::reconcile::{Counted, reconcile};
+use crate::dispatch::reconcile::{Counted, LEDGER_PATIENCE, reconcile};
 use crate::dispatch::redis_log::{Renewal, renew};
 use crate::dispatch::{Mode, RedisSettings, SinkError, SinkName, scrub, trust};
 use crate::event::{Event, Reporter};
-use crate::model::{Handover, Seq};
+use crate::model::{Handover, Seq, Totals};
 
 /// How many handovers one script applies.
 const BATCH: usize = 256;
@@ -55,8 +55,8 @@ struct Scripts {
 struct Session {
     connection: MultiplexedConnection,
     cursor_key: String,
-    /// The cursor as it is stored; `None` while absent.
-    cursor: Option<Seq>,
+    /// The cursor as it is stored.
+    cursor: Cursor,
     /// When the rate may be refreshed next.
     rate_due: Instant,
     /// Whether something was applied since the last refresh.
@@ -78,8 +78,10 @@ impl Statistics {
         let cursor_key = format!("{}CURSOR/{agent}", self.settings.prefix);
         let mut probe = self.scripts.probe.prepare_invoke();
         probe.key(&cursor_key);
-        let probing = probe.invoke_async::<Option<Seq>>(&mut connection);
-        let cursor = self.within(self.settings.timeout, probing).await.map_err(probe_refused)?;
+        let probing = probe.invoke_async::<Option<String>>(&mut connection);
+        let found = self.within(self.settings.timeout, probing).await.map_err(probe_refused)?;
+        let cursor = Cursor::parse(found.as_deref())
+            .ok_or_else(|| SinkError::Rejected(format!("{cursor_key} is no cursor of this program")))?;
         Ok(Session { connection, cursor_key, cursor, rate_due: Instant::now(), stale: true })
     }
 
@@ -125,14 +127,14 @@ impl Statistics {
         patience: Duration,
     ) -> Result<(), SinkError> {
         let mut call = self.scripts.apply.prepare_invoke();
-        call.key(&session.cursor_key).arg(cursor_text(session.cursor)).arg(upto);
+        call.key(&session.cursor_key).arg(session.cursor.text()).arg(upto);
         call.arg(&self.settings.prefix).arg(changes);
         let running = call.invoke_async::<(String, redis::Value, String)>(&mut session.connection);
         let (verdict, number, reason) = self.within(patience, running).await?;
         if verdict != "ok" {
             return Err(moved());
         }
-        session.cursor = Some(upto);
+        session.cursor = Cursor::At(upto);
         session.stale = true;
         if let redis::Value::Int(refused @ 1..) = number {
             let (changes, reason) = (refused.unsigned_abs(), reason);
@@ -141,11 +143,24 @@ impl Statistics {
         Ok(())
     }
 
+    /// Raises each figure to that of `totals` and moves the cursor on to `head`, or leaves it where it is further.
+    pub(super) async fn raise(&mut self, agent: &str, head: Seq, totals: &Totals) -> Result<Seq, SinkError> {
+        let mut session = self.open(agent).await?;
+        self.renew_log(&mut session).await;
+        let upto = match session.cursor {
+            Cursor::Absent => head,
+            Cursor::At(found) | Cursor::Torn(found) => head.max(found),
+        };
+        let changes = payload_of(Restore::Raise.ops_of(totals));
+        self.apply(&mut session, changes, upto, LEDGER_PATIENCE).await?;
+        Ok(upto)
+    }
+
     /// Refreshes `event_rate`, and notices a server that was replaced under us.
     async fn refresh(&self, session: &mut Session) -> Result<(), SinkError> {
         let began = Instant::now();
         let mut call = self.scripts.rate.prepare_invoke();
-        call.key(&session.cursor_key).arg(cursor_text(session.cursor)).arg(&self.settings.prefix);
+        call.key(&session.cursor_key).arg(session.cursor.text()).arg(&self.settings.prefix);
         call.arg(clock::wall().as_millis());
         for namespace in &self.namespaces {
             call.arg(namespace);
@@ -158,6 +173,15 @@ impl Statistics {
         session.stale = false;
         session.rate_due = Instant::now() + began.elapsed() * RATE_SHARE;
         Ok(())
+    }
+
+    /// Notices the same without refreshing anything: one GET.
+    async fn check(&self, session: &mut Session) -> Result<(), SinkError> {
+        let mut asking = redis::cmd("GET");
+        asking.arg(&session.cursor_key);
+        let asking = asking.query_async::<Option<String>>(&mut session.connection);
+        let found = self.within(self.settings.timeout, asking).await?;
+        if found.unwrap_or_default() == session.cursor.text() { Ok(()) } else { Err(moved()) }
     }
 
     pub(super) async fn within<T>(
@@ -187,7 +211,7 @@ struct Server<'a> {
 }
 
 impl Counted for Server<'_> {
-    fn cursor(&self) -> Option<Seq> {
+    fn cursor(&self) -> Cursor {
         self.session.cursor
     }
 
@@ -234,12 +258,12 @@ impl Sink for Statistics {
 
     async fn tick(&mut self) -> Result<(), SinkError> {
         let Some(mut session) = self.session.take() else { return Err(moved()) };
-        let wanted = match self.mode {
-            Mode::Agent => session.rate_due <= Instant::now(),
+        let outcome = match self.mode {
+            Mode::Agent if session.rate_due <= Instant::now() => self.refresh(&mut session).await,
+            Mode::Agent => self.check(&mut session).await,
             // Refreshed once, on leaving.
-            Mode::Once => false,
+            Mode::Once => Ok(()),
         };
-        let outcome = if wanted { self.refresh(&mut session).await } else { Ok(()) };
         self.session = Some(session);
         outcome
     }
@@ -252,10 +276,6 @@ impl Sink for Statistics {
             let _ = self.refresh(&mut session).await;
         }
     }
-}
-
-fn cursor_text(cursor: Option<Seq>) -> String {
-    cursor.map(|seq| seq.to_string()).unwrap_or_default()
 }
 
 fn moved() -> SinkError {

@@ -271,6 +271,19 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Raises each figure to that of `other` where that is more.
+    pub fn raise(&mut self, other: &Self) {
+        for (key, count) in &other.counters {
+            let known = self.counters.entry(key.clone()).or_insert(*count);
+            *known = (*known).max(*count);
+        }
+        for (key, score) in &other.scores {
+            let known = self.scores.entry(key.clone()).or_insert(*score);
+            *known = known.max(*score);
+        }
+        self.users.extend(other.users.iter().cloned());
+    }
+
     /// Adds one change; counters stop at their largest value rather than wrap.
     pub fn apply(&mut self, change: &Change) {
         match change {

@@ -40,9 +40,6 @@ const DRIFT: f64 = 0.025;
 /// The least margin, in looks at the pace of the budget: one under way, and as many as may fall together.
 const MARGIN_LOOKS: f64 = 6.0;
 
-/// A look that came after more of the bound than this was brought by its deadline.
-const BY_DEADLINE: f64 = 0.85;
-
 /// How many earlier times are tried for a deadline that would fall together with too many others; the emptiest is taken.
 const TRIES: usize = 3;
 
@@ -234,7 +231,7 @@ impl Schedule {
             directory.set(AGAIN, !first);
             directory.set(LOOKED, true);
         }
-        self.settle(slot.0, began, silent);
+        self.settle(slot.0, began);
         if first && arrivals > 0 && before.is(HEIR) {
             self.credit_parent(before.parent, began, arrivals);
         }
@@ -247,7 +244,7 @@ impl Schedule {
         if let Some(directory) = self.in_use_mut(slot) {
             directory.rate.pass(silent, &rate::decay(silent));
         }
-        self.settle(slot, began, silent);
+        self.settle(slot, began);
     }
 
     /// Spends another budget from now on.
@@ -287,7 +284,7 @@ impl Schedule {
     pub(super) fn first_look(&mut self, slot: u32, now: f64) {
         match self.terms.budget {
             Budget::Auto => self.deadlines.insert_at_once(slot),
-            Budget::PerSecond(_) => self.deadlines.insert(slot, now, now),
+            Budget::PerSecond(_) => self.deadlines.insert(slot, now, now, false),
         }
     }
 
@@ -423,22 +420,19 @@ impl Schedule {
         }
     }
 
-    /// Sets the next look after one that began at `began`, `silent` seconds after the one before.
-    fn settle(&mut self, slot: u32, began: f64, silent: f64) {
+    /// Sets the next look after one that began at `began`.
+    fn settle(&mut self, slot: u32, began: f64) {
         if let Some(directory) = self.in_use_mut(slot) {
             directory.last = milliseconds(began);
             directory.set(TAKEN, false);
         }
-        let deadline = self.deadline(began, silent);
-        self.deadlines.insert(slot, deadline, began);
-        if self.runs.next.is_none() {
-            self.plan(slot, began);
-        }
+        let by_key = if self.runs.next.is_none() { self.plan(slot, began) } else { f64::INFINITY };
+        self.set_deadline(slot, began, by_key, began);
     }
 
-    /// Sets the key of `slot`, as of its look at `began`.
-    pub(super) fn plan(&mut self, slot: u32, began: f64) {
-        let Some(directory) = self.in_use(slot).copied() else { return };
+    /// Sets the key of `slot`, as of its look at `began`; gives the time at which that comes at today's price.
+    pub(super) fn plan(&mut self, slot: u32, began: f64) -> f64 {
+        let Some(directory) = self.in_use(slot).copied() else { return began };
         let price = self.price();
         let forecast = self.weights.forecast(directory.class(), &directory.rate.per_second());
         // A directory that is looked at at its deadline anyway needs no exact key; but the price may fall.
@@ -447,32 +441,33 @@ impl Schedule {
         let jitter = 1.0 + JITTER * (2.0 * self.draw() - 1.0);
         let seconds = (seconds * jitter - directory.silent(began)).max(0.0);
         self.keys.insert(slot, self.price.key_after(seconds / price));
+        began + seconds
     }
 
-    /// A deadline within the bound for a look that began at `began`, away from too many others.
-    pub(super) fn deadline(&mut self, began: f64, silent: f64) -> f64 {
+    /// Sets a deadline within the bound after a look that began at `began`, away from too many others, for a directory
+    /// whose key comes at `by_key`.
+    pub(super) fn set_deadline(&mut self, slot: u32, began: f64, by_key: f64, now: f64) {
         let bound = self.bound();
         self.fit_wheel(bound, began);
         let least = self.runs.next.unwrap_or(began);
         let margin = (bound * MARGIN).max(MARGIN_LOOKS / self.rate()).min(bound / 2.0);
         let wanted = began + bound - margin - bound * DRIFT * self.draw();
-        // Looks that deadlines brought come as deadlines again: evenly, they fill the bound. Others come at the
-        // budget's pace at most.
-        let by_deadline = silent == 0.0 || silent > BY_DEADLINE * bound;
-        let pace = if by_deadline { self.size() / bound } else { self.rate() };
+        // Those whose key comes later are brought by deadlines each time: evenly, they fill the bound. The others come
+        // at the budget's pace at most, and most of their deadlines are never needed.
+        let firm = by_key >= wanted;
+        let pace = if firm { f64::from(self.deadlines.firm() + 1) / bound } else { self.rate() };
         let crowd = CROWD * pace * self.deadlines.grain() + SMALL_CROWD;
-        let mut best = (wanted.max(least), self.deadlines.crowd(wanted));
-        if f64::from(best.1) < crowd || least >= wanted {
-            return best.0;
-        }
-        for _ in 0..TRIES {
-            let time = least + (wanted - least) * self.draw();
-            let there = self.deadlines.crowd(time);
-            if there < best.1 {
-                best = (time, there);
+        let mut best = (wanted.max(least), self.deadlines.crowd(wanted, firm));
+        if f64::from(best.1) >= crowd && least < wanted {
+            for _ in 0..TRIES {
+                let time = least + (wanted - least) * self.draw();
+                let there = self.deadlines.crowd(time, firm);
+                if there < best.1 {
+                    best = (time, there);
+                }
             }
         }
-        best.0
+        self.deadlines.insert(slot, best.0.max(now), now, firm);
     }
 
     /// Keeps the wheel a little longer than the bound.
@@ -483,8 +478,9 @@ impl Schedule {
         }
     }
 
-    /// RPCs a second.
-    pub(super) fn rate(&self) -> f64 {
+    /// RPCs a second that may be spent now.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
         let rate = match self.terms.budget {
             Budget::Auto => 2.0 * self.size() / self.terms.promise.as_secs_f64().max(0.001),
             Budget::PerSecond(rate) => rate.max(1e-6),

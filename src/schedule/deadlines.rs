@@ -1,8 +1,8 @@
 //! Until when each directory has to be looked at: a wheel of buckets, first come first served within a bucket.
 //!
 //! Putting in and taking out take constant time and 10 bytes a directory. Coarser counts beside the wheel tell whether
-//! too many deadlines fall together (a convoy), and when they must begin to be served. Never earlier or later
-//! than asked for by more than a bucket; what lies beyond the wheel's end goes into its last bucket.
+//! too many deadlines fall together (a convoy), and when they must begin to be served. A deadline is firm if nothing else
+//! will bring its directory's look: only these make convoys. Never earlier or later than asked for by more than a bucket; what lies beyond the wheel's end goes into its last bucket.
 
 #![expect(clippy::indexing_slicing, reason = "buckets, cells and links have lengths that this file keeps")]
 
@@ -11,7 +11,9 @@ const CELL: u16 = 32;
 const CELLS: usize = (BUCKETS / CELL) as usize;
 /// The list of those that are due at once, beside the wheel.
 const AT_ONCE: u16 = BUCKETS;
-const NOWHERE: u16 = u16::MAX;
+/// Beside a bucket's number: the deadline is firm.
+const FIRM: u16 = 1 << 15;
+const NOWHERE: u16 = FIRM - 1;
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug, Clone, Copy)]
@@ -35,10 +37,14 @@ pub(super) struct Deadlines {
     first: u64,
     lists: Vec<Ends>,
     cells: [u32; CELLS],
+    /// As `cells`, of firm deadlines.
+    firm_cells: [u32; CELLS],
     links: Vec<Link>,
     buckets: Vec<u16>,
     /// How many are on the wheel; those due at once are not counted.
     count: u32,
+    /// How many of these are firm.
+    firm: u32,
 }
 
 impl Deadlines {
@@ -50,9 +56,11 @@ impl Deadlines {
             first: 0,
             lists: vec![none; usize::from(BUCKETS) + 1],
             cells: [0; CELLS],
+            firm_cells: [0; CELLS],
             links: Vec::new(),
             buckets: Vec::new(),
             count: 0,
+            firm: 0,
         }
     }
 
@@ -73,9 +81,9 @@ impl Deadlines {
     }
 
     /// Puts `slot` in, due at `time` or up to a bucket earlier, instead of where it was.
-    pub(super) fn insert(&mut self, slot: u32, time: f64, now: f64) {
+    pub(super) fn insert(&mut self, slot: u32, time: f64, now: f64, firm: bool) {
         self.remove(slot);
-        self.insert_into(slot, self.number(time), now);
+        self.insert_into(slot, self.number(time), now, firm);
     }
 
     /// Puts `slot` in, due at `time` or up to a bucket later, instead of where it was, unless it is due earlier.
@@ -83,7 +91,7 @@ impl Deadlines {
         let number = self.number(time) + 1;
         if self.time_of(slot).is_some_and(|due| due > self.start(number)) {
             self.remove(slot);
-            self.insert_into(slot, number, now);
+            self.insert_into(slot, number, now, false);
         }
     }
 
@@ -92,7 +100,8 @@ impl Deadlines {
         let Some(bucket) = self.buckets.get_mut(slot as usize).filter(|bucket| **bucket != NOWHERE) else {
             return;
         };
-        let bucket = std::mem::replace(bucket, NOWHERE);
+        let place = std::mem::replace(bucket, NOWHERE);
+        let (bucket, firm) = (place & !FIRM, place & FIRM != 0);
         let Link { before, after } = self.links[slot as usize];
         let ends = &mut self.lists[usize::from(bucket)];
         match before {
@@ -106,6 +115,8 @@ impl Deadlines {
         if bucket != AT_ONCE {
             self.count -= 1;
             self.cells[usize::from(bucket / CELL)] -= 1;
+            self.firm -= u32::from(firm);
+            self.firm_cells[usize::from(bucket / CELL)] -= u32::from(firm);
         }
     }
 
@@ -141,14 +152,20 @@ impl Deadlines {
 
     /// The deadline of `slot`; `None` if it is not in or due at once.
     pub(super) fn time_of(&self, slot: u32) -> Option<f64> {
-        let bucket = self.buckets.get(slot as usize).copied().filter(|bucket| *bucket < BUCKETS)?;
+        let bucket = self.buckets.get(slot as usize).map(|place| place & !FIRM).filter(|it| *it < BUCKETS)?;
         let ahead = (bucket + BUCKETS - Self::bucket(self.first)) % BUCKETS;
         Some(self.start(self.first + u64::from(ahead)))
     }
 
-    /// How many deadlines fall together with `time`, within the grain.
-    pub(super) fn crowd(&self, time: f64) -> u32 {
-        self.cell(self.number(time).max(self.first))
+    /// How many deadlines fall together with `time`, within the grain; only firm ones if `firm`.
+    pub(super) fn crowd(&self, time: f64, firm: bool) -> u32 {
+        let number = self.number(time).max(self.first);
+        if firm { self.firm_cells[usize::from(Self::bucket(number) / CELL)] } else { self.cell(number) }
+    }
+
+    /// How many deadlines are firm.
+    pub(super) fn firm(&self) -> u32 {
+        self.firm
     }
 
     /// When deadlines must begin to be served, at `rate` looks a second and after one other look, for all to be met.
@@ -168,19 +185,19 @@ impl Deadlines {
 
     /// Makes the wheel reach `span` seconds ahead, every deadline where it was.
     pub(super) fn resize(&mut self, span: f64, now: f64) {
-        let mut waiting: Vec<(f64, u32)> = Vec::new();
+        let mut waiting: Vec<(f64, u32, bool)> = Vec::new();
         while let Some((time, slot)) = self.first() {
-            waiting.push((time, slot));
+            waiting.push((time, slot, self.buckets[slot as usize] & FIRM != 0));
             self.remove(slot);
             self.first = self.number(time);
         }
         self.width = span / f64::from(BUCKETS);
-        for (time, slot) in waiting {
-            self.insert_into(slot, self.number(time), now);
+        for (time, slot, firm) in waiting {
+            self.insert_into(slot, self.number(time), now, firm);
         }
     }
 
-    fn insert_into(&mut self, slot: u32, number: u64, now: f64) {
+    fn insert_into(&mut self, slot: u32, number: u64, now: f64, firm: bool) {
         if self.count == 0 {
             self.first = self.number(now).min(number);
         }
@@ -189,6 +206,11 @@ impl Deadlines {
         self.append(slot, bucket);
         self.count += 1;
         self.cells[usize::from(bucket / CELL)] += 1;
+        if firm {
+            self.buckets[slot as usize] |= FIRM;
+            self.firm += 1;
+            self.firm_cells[usize::from(bucket / CELL)] += 1;
+        }
     }
 
     fn append(&mut self, slot: u32, bucket: u16) {
@@ -264,7 +286,7 @@ mod tests {
     #[test]
     fn a_request_hastens_and_never_delays() {
         let mut deadlines = Deadlines::new(4096.0);
-        deadlines.insert(0, 100.0, 0.0);
+        deadlines.insert(0, 100.0, 0.0, true);
         deadlines.hasten(0, 200.0, 0.0);
         assert_eq!(deadlines.time_of(0), Some(100.0));
         deadlines.hasten(0, 50.5, 0.0);
@@ -276,16 +298,17 @@ mod tests {
         let mut deadlines = Deadlines::new(4096.0);
         assert!(deadlines.latest_start(1.0).is_infinite());
         for slot in 0..30 {
-            deadlines.insert(slot, 70.0, 0.0);
+            deadlines.insert(slot, 70.0, 0.0, slot < 10);
         }
         // The counts say that 30 fall before second 96.
-        assert_eq!(deadlines.crowd(64.0), 30);
-        assert_eq!(deadlines.crowd(63.0), 0);
+        assert_eq!(deadlines.crowd(64.0, false), 30);
+        assert_eq!(deadlines.crowd(63.0, false), 0);
+        assert_eq!((deadlines.crowd(64.0, true), deadlines.firm()), (10, 10));
         assert!((deadlines.latest_start(1.0) - 65.0).abs() < 1e-9);
         assert!((deadlines.latest_start(10.0) - 92.9).abs() < 1e-9);
         // Those behind them must not come too late either.
         for slot in 30..130 {
-            deadlines.insert(slot, 100.0, 0.0);
+            deadlines.insert(slot, 100.0, 0.0, false);
         }
         assert!((deadlines.latest_start(1.0) + 3.0).abs() < 1e-9);
     }
@@ -298,10 +321,12 @@ mod tests {
         ) {
             let mut deadlines = Deadlines::new(2048.0);
             let mut model: BTreeMap<u32, u32> = BTreeMap::new();
+            let mut firm: BTreeMap<u32, bool> = BTreeMap::new();
             let mut now = 0;
             for (index, (slot, ahead, elapsed)) in steps.into_iter().enumerate() {
                 if let Some(ahead) = ahead {
-                    deadlines.insert(slot, f64::from(now + ahead), f64::from(now));
+                    deadlines.insert(slot, f64::from(now + ahead), f64::from(now), ahead % 3 == 0);
+                    firm.insert(slot, ahead % 3 == 0);
                     model.insert(slot, now + ahead);
                 } else {
                     deadlines.remove(slot);
@@ -320,6 +345,9 @@ mod tests {
                     deadlines.remove(slot);
                 }
                 prop_assert!(model.values().all(|time| *time > now));
+                let firm = model.keys().filter(|slot| firm[slot]).count();
+                prop_assert_eq!(deadlines.firm() as usize, firm);
+                prop_assert_eq!(deadlines.firm_cells.iter().sum::<u32>() as usize, firm);
                 now += elapsed;
                 for (slot, time) in &model {
                     prop_assert_eq!(deadlines.time_of(*slot), Some(f64::from(*time)));

@@ -41,9 +41,8 @@ impl Schedule {
         if let Some(directory) = self.in_use_mut(slot) {
             directory.last = milliseconds(last);
         }
-        let deadline = self.deadline(last, 0.0).max(now);
-        self.deadlines.insert(slot, deadline, now);
-        self.plan(slot, now);
+        let by_key = self.plan(slot, now);
+        self.set_deadline(slot, last, by_key, now);
         Slot(slot)
     }
 

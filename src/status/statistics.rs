@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::report::push_table;
+use super::table::push_table;
 use crate::model::{Counter, TOTAL, Totals};
 
 /// Members of a ranking shown in a table.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::health::grouped;
+
 /// What a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -86,14 +88,6 @@ fn count(number: u64, noun: &str) -> String {
         _ => "files",
     };
     format!("{} {}", grouped(number), if number == 1 { noun } else { plural })
-}
-
-/// With a comma between thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();
-    groups.join(",")
 }
 
 #[cfg(test)]

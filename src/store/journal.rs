@@ -55,8 +55,8 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// Adds the rows of `handover` to `batch`.
-pub(super) fn write(handover: &Handover, batch: &mut Batch) {
+/// Adds the rows of `handover` to `batch`; tells how many bytes they have.
+pub(super) fn write(handover: &Handover, batch: &mut Batch) -> u64 {
     let stored = StoredHandover::V1(HandoverV1 {
         id: handover.id,
         kind: handover.kind,
@@ -70,9 +70,13 @@ pub(super) fn write(handover: &Handover, batch: &mut Batch) {
         jobdata_text: handover.jobdata_text.clone(),
         experiments: handover.experiments.clone(),
     });
+    let mut size = 0;
     for (part, bytes) in (0..).zip(codec::encode(&stored).chunks(PART_BYTES)) {
-        batch.insert(keys::journal(handover.seq, part), bytes);
+        let key = keys::journal(handover.seq, part);
+        size += key.len() + bytes.len();
+        batch.insert(key, bytes);
     }
+    size as u64
 }
 
 pub(super) fn decode(seq: Seq, bytes: &[u8]) -> Result<Handover, StoreError> {

@@ -27,6 +27,19 @@ pub(super) fn apply(changes: &[Change], totals: &mut Totals, batch: &mut Batch) 
     }
 }
 
+/// Adds all of `totals` to `batch`.
+pub(super) fn write(totals: &Totals, batch: &mut Batch) {
+    for ((namespace, counter), count) in &totals.counters {
+        batch.insert(key('c', &[namespace, counter.as_str()]), codec::encode(count));
+    }
+    for ((namespace, board, member), score) in &totals.scores {
+        batch.insert(key('s', &[namespace, board.as_str(), member]), codec::encode(score));
+    }
+    for (namespace, user) in &totals.users {
+        batch.insert(key('u', &[namespace, user]), &[]);
+    }
+}
+
 /// Reads the statistics.
 pub(super) fn load(db: &Medium) -> Result<Totals, StoreError> {
     let mut totals = Totals::default();

@@ -21,6 +21,7 @@ mod mark;
 mod medium;
 #[cfg(test)]
 mod memory;
+mod outbox;
 mod row;
 mod seen;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::model::{Seq, Timestamp, Totals};
 
 use medium::Medium;
+use outbox::Outbox;
 
 pub use directories::{DirId, DirRow, RootId, RootRow};
 pub use error::StoreError;
@@ -76,6 +78,7 @@ struct Writer {
     next_dir: u64,
     next_root: u32,
     totals: Totals,
+    outbox: Outbox,
 }
 
 impl Store {
@@ -120,6 +123,7 @@ impl Store {
             next_dir: directories::next_dir(&db)?,
             next_root: directories::next_root(&db)?,
             totals: ledger::load(&db)?,
+            outbox: Outbox::default(),
         };
         Ok(Self { db, agent_id, writer: Mutex::new(writer), _lock: lock })
     }

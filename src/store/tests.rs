@@ -322,3 +322,72 @@ fn a_flipped_byte_is_never_a_silent_loss() {
     }
     assert!(refused > 0 && silent.is_empty(), "{refused} refused; {silent:?} of {used}");
 }
+
+#[test]
+fn the_outbox_holds_what_a_sink_has_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let commit = |store: &Store, dir: u64, files: u64| {
+        let mut transaction = Transaction::default();
+        for number in 0..files {
+            put(&mut transaction, dir, seen(&number.to_be_bytes(), number, 1), Some("x".repeat(5_000)));
+        }
+        store.commit(transaction).unwrap();
+    };
+    commit(&store, 1, 300);
+    for sink in ["amqp", "redis"] {
+        store.set_cursor(sink, 0).unwrap();
+    }
+    let both = |store: &Store| store.outbox(&["redis", "amqp"]).unwrap();
+    let (all, _) = both(&store);
+    assert!((300 * 5_000..300 * 6_000).contains(&all), "{all}");
+    store.set_cursor("redis", 290).unwrap();
+    assert_eq!(both(&store), (all, Some("amqp")));
+    assert_eq!(store.outbox(&[]).unwrap(), (0, None));
+
+    // What is confirmed leaves it in blocks of 64, and at the head wholly.
+    store.set_cursor("amqp", 200).unwrap();
+    let (some, _) = both(&store);
+    assert!((all * 100 / 300..=all * 164 / 300).contains(&some), "{some} of {all}");
+    // What is new is counted as it comes, like what is there at an opening.
+    commit(&store, 2, 100);
+    let (more, _) = both(&store);
+    assert!(more > some + 100 * 5_000);
+    drop(store);
+    let store = Store::open(folder.path()).unwrap();
+    let (opened, _) = both(&store);
+    assert!(opened <= more && more - opened < all * 64 / 300, "{opened} {more}");
+    for sink in ["amqp", "redis"] {
+        store.set_cursor(sink, 400).unwrap();
+    }
+    assert_eq!(both(&store).0, 0);
+    commit(&store, 3, 10);
+    assert!((10 * 5_000..10 * 6_000).contains(&both(&store).0));
+
+    // An operator sends again.
+    store.requeue("amqp", 1).unwrap();
+    assert!(both(&store).0 > all + 100 * 5_000);
+}
+
+#[test]
+fn handovers_of_one_commit_are_in_the_order_of_their_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let mut transaction = Transaction::default();
+    for second in [3, 1, 2, 1] {
+        let ctime = Timestamp { seconds: second, nanoseconds: 0 };
+        let stamp = Stamp { ctime, ..stamp(1) };
+        let name = format!("{second}-{}", transaction.len()).into_bytes();
+        let handover = Handover { stamp, ..handover(&name, 1, None) };
+        let file = SeenFile { stamp, ..seen(&name, transaction.len() as u64, 1) };
+        transaction.hand_over(ROOT, DirId(1), None, file, handover);
+    }
+    let handed_over = store.commit(transaction).unwrap();
+    let order = |handovers: &[Handover]| -> Vec<(Seq, String)> {
+        handovers.iter().map(|handover| (handover.seq, handover.path.to_string())).collect()
+    };
+    let expected: Vec<_> = (1..).zip(["1-1", "1-3", "2-2", "3-0"].map(str::to_owned)).collect();
+    assert_eq!(order(&handed_over), expected);
+    assert_eq!(order(&store.journal(0, 10).unwrap()), expected);
+    assert_eq!(store.known(DirId(1)).unwrap()[&b"2-2"[..]].file.seq, 3);
+}

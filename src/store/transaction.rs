@@ -90,6 +90,12 @@ impl Transaction {
         self.forgotten_directories.push(dir);
     }
 
+    /// Puts handovers into the order in which their files came, by the server's change times: those of one look are read
+    /// by many threads at once. Across servers the order means nothing, as before.
+    fn sort_handovers(&mut self) {
+        self.seen.sort_by_key(|change| change.handover.as_ref().map(|handover| handover.stamp.ctime));
+    }
+
     /// Writes a waiting file.
     pub fn put_waiting(&mut self, dir: DirId, name: Vec<u8>, row: WaitRow) {
         self.waiting.push((dir, name, Some(row)));
@@ -106,16 +112,18 @@ impl Store {
     ///
     /// When it returns, all of it survives a power loss. On an error nothing of it is assumed: the caller ends, and
     /// what was not committed is found again at the next start.
-    pub fn commit(&self, transaction: Transaction) -> Result<Vec<Handover>, StoreError> {
+    pub fn commit(&self, mut transaction: Transaction) -> Result<Vec<Handover>, StoreError> {
+        transaction.sort_handovers();
         let mut writer = self.writer();
         let mut batch = Batch::default();
         let (mut runs, mut blocks) = (RunEditor::default(), BlockEditor::default());
         let (mut head, mut changes, mut handed_over) = (writer.head, Vec::new(), Vec::new());
+        let mut sizes = Vec::new();
         for mut change in transaction.seen {
             if let Some(mut handover) = change.handover {
                 head += 1;
                 (handover.seq, change.file.seq) = (head, head);
-                journal::write(&handover, &mut batch);
+                sizes.push((head, journal::write(&handover, &mut batch)));
                 changes.extend(changes_of(&handover));
                 handed_over.push(*handover);
             }
@@ -146,6 +154,9 @@ impl Store {
         self.db.note(commits)?;
         writer.commits = commits;
         writer.head = head;
+        for (seq, bytes) in sizes {
+            writer.outbox.add(seq, bytes);
+        }
         Ok(handed_over)
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use crate::model::{Seq, Timestamp};
+use crate::model::{Seq, Timestamp, Totals};
 
 use super::journal::SinkCursor;
 use super::medium::Batch;
-use super::{Store, StoreError, codec, keys};
+use super::{Store, StoreError, codec, keys, ledger};
 
 /// What a sink is to be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,21 @@ impl Store {
         self.db.apply_batch(batch)?;
         self.make_durable()?;
         Ok(Some(Requeued { first, count: confirmed + 1 - first }))
+    }
+
+    /// Raises each figure of the ledger to that of `found` where that is more.
+    pub fn adopt(&self, found: &Totals) -> Result<(), StoreError> {
+        let mut writer = self.writer();
+        let mut totals = writer.totals.clone();
+        totals.raise(found);
+        let (mut batch, commits) = (Batch::default(), writer.commits + 1);
+        ledger::write(&totals, &mut batch);
+        batch.insert(keys::COMMITS, codec::encode(&commits));
+        self.db.apply_batch(batch)?;
+        self.make_durable()?;
+        self.db.note(commits)?;
+        (writer.commits, writer.totals) = (commits, totals);
+        Ok(())
     }
 
     /// Reads every row and compares what must agree; tells what does not.

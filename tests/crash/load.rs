@@ -87,7 +87,7 @@ fn user(number: u64) -> String {
 }
 
 /// A job archive: `jobdata` and nothing else.
-fn archive(number: u64) -> Vec<u8> {
+pub(crate) fn archive(number: u64) -> Vec<u8> {
     let jobdata = format!("jobid={number}\nevents={}\nUSER_ID={}\nexitcode=0\n", number % 1000, user(number));
     let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     let mut header = tar::Header::new_gnu();

@@ -28,7 +28,9 @@ fn a_missing_root() {
 
     let agent = scout.agent_unready(&[]);
     agent.logged("Cannot watch the root");
-    assert!(scout.ask(&["status"])["roots"].as_array().unwrap().is_empty());
+    let root = &scout.ask(&["status"])["roots"][0];
+    assert_eq!((&root["state"], &root["directories"]), (&"lost".into(), &0.into()));
+    assert!(root["lost"].as_str().unwrap().contains("is it mounted?"), "{root}");
     fs::create_dir(scout.root()).unwrap();
     scout.put("1.tgz", &job(1));
     scout.await_events(1);

@@ -11,9 +11,16 @@ const QUESTIONS: [&[&str]; 4] = [&["stats"], &["status"], &["index", "stat"], &[
 /// The answers without what only a running agent can say.
 fn lasting(scout: &Scout) -> Vec<Value> {
     let mut answers: Vec<_> = QUESTIONS.iter().map(|question| scout.ask(question)).collect();
-    answers[1]["running"] = Value::Null;
-    answers[1]["looks"] = Value::Null;
+    let status = answers[1].as_object_mut().unwrap();
+    for live in ["running", "problems", "at", "at_seconds", "started", "pace", "looks", "counts", "latency"] {
+        status.insert(live.to_owned(), Value::Null);
+    }
+    status.insert("directories".to_owned(), Value::Null);
+    for live in ["state", "oldest_look_s", "calls"] {
+        answers[1]["roots"][0][live] = Value::Null;
+    }
     answers[1]["sinks"][0]["state"] = Value::Null;
+    answers[1]["outbox"]["bound"] = Value::Null;
     answers[2]["bytes"] = Value::Null;
     answers
 }

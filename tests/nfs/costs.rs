@@ -57,8 +57,10 @@ fn unchanged_directory_is_one_rpc(case: Case) {
     );
     assert_eq!(poll.total(), poll.of("GETATTR"), "{poll}");
     assert!(poll.total() * 100 <= looked * 102, "{looked} looks: {poll}");
-    let reported = agent::inquire(&state, &["status"])["rpcs"]["GETATTR"]["count"].as_u64().unwrap();
-    assert!(reported >= poll.total(), "the agent's own count: {reported}");
+    let getattr = &agent::inquire(&state, &["status"])["rpcs"]["GETATTR"];
+    assert!(getattr["count"].as_u64().unwrap() >= poll.total(), "the agent's own count: {getattr}");
+    assert!(getattr["per_second"].as_f64().unwrap() > 10.0, "500 looks in 12 s at least: {getattr}");
+    assert!(getattr["round_trip_ms"].as_f64().unwrap() > 0.0, "{getattr}");
     agent.terminate(SOON).expect_code(0);
 
     sleep(CACHES_EXPIRE);

@@ -102,8 +102,12 @@ case $1 in
         case $words in
             *example.org*) set -- "$@" --print-config ;;
             *" --once "* | *" --print-config "*) ;;
+            *" --listen "*) exec timeout --preserve-status --signal TERM 1 "$real" "$@" ;;
             *) set -- "$@" --once ;;
         esac ;;
+    status)
+        # A terminal of its own.
+        case $words in *" --watch "*) exec script -qec "timeout --preserve-status --signal TERM 1 $real $*" /dev/null ;; esac ;;
     watch) exec timeout --preserve-status --signal TERM 1 "$real" "$@" ;;
     doctor)
         # Nobody answers there: that it says so is all that can be seen.

@@ -218,6 +218,44 @@ async fn redis_flushed_under_a_living_connection_is_restored() {
     second.stop().await;
 }
 
+/// How often Redis ran a command, within scripts too.
+fn calls_of(redis: &mut redis::Connection, command: &str) -> u64 {
+    let told: String = redis::cmd("INFO").arg("commandstats").query(redis).unwrap();
+    let line = told.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+}
+
+/// The rate's refresh rests 20 times as long as it took. A Redis that lost its figures must be noticed meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_is_looked_after_while_the_rate_rests() {
+    let (server, journal) = (RedisServer::start(), MemoryJournal::new("a"));
+    let mut redis = server.connect();
+    let buffer = format!("{PREFIX}TOTAL/EVENT_BUFFER");
+    let soon = journal.push(job(1));
+    let at = journal.read(0, 1).unwrap()[0].detected_at.as_millis();
+    for part in 0..30 {
+        let members: Vec<(i64, String)> =
+            (0..10_000).map(|number| (at, format!("{part}-{number}_1_x"))).collect();
+        redis.zadd_multiple::<_, _, _, ()>(&buffer, &members).unwrap();
+    }
+    let rig = Rig::new(&journal, redis_sink(&server.url()));
+    rig.drained(soon).await;
+    eventually("a rate", || {
+        redis.hget::<_, _, Option<String>>(format!("{PREFIX}TOTAL/"), "event_rate").unwrap()
+    });
+    redis::cmd("CONFIG").arg("RESETSTAT").query::<()>(&mut redis).unwrap();
+    // A script reads the cursor too: what is above their number are the looks between them.
+    eventually("looks between two refreshes", || {
+        let (reads, scripts) = (calls_of(&mut redis, "get"), calls_of(&mut redis, "evalsha"));
+        assert!(
+            scripts < 10,
+            "{reads} reads, {scripts} scripts: the rate does not rest, so this shows nothing"
+        );
+        (reads >= scripts + 3).then_some(())
+    });
+    rig.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_added_later_gets_the_ledger() {
     let (server, journal) = (RedisServer::start(), MemoryJournal::new("a"));
@@ -263,6 +301,32 @@ async fn redis_key_of_another_type_costs_only_itself() {
         .collect();
     assert_eq!((fields["jobs_completed"], fields["jobs_failed"], fields["events"]), (10, 1, i64::MAX));
     assert_eq!(cursor_of(&mut redis, &journal), Some(last));
+    rig.stop().await;
+}
+
+/// And killed again before its log was written anew: what was appended by then has made a whole transaction of the
+/// beginning, so that Redis counts some of the batch. The cursor must not say that it is all.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_log_cut_within_a_batch_counts_everything_when_killed_again() {
+    // Writing the log anew takes some seconds once there are keys.
+    let mut server = RedisServer::start_with(&["--rdb-key-save-delay", "100000"]);
+    let journal = MemoryJournal::new("a");
+    let rig = Rig::new(&journal, redis_sink(&server.url()));
+    rig.drained(journal.push_jobs(0..40)).await;
+    rig.drained(journal.push_jobs(40..80)).await;
+    server.kill();
+    server.cut_log_within_a_batch();
+    server.restart();
+    let mut connection = server.connect();
+    eventually("a log that is being written anew", || {
+        let info: String = redis::cmd("INFO").arg("persistence").query(&mut connection).unwrap();
+        info.contains("aof_rewrite_in_progress:1").then_some(())
+    });
+    server.kill();
+    server.restart();
+    rig.counted("statistics_restored").await;
+    rig.drained(journal.push_jobs(80..100)).await;
+    check_counted(&server, &journal);
     rig.stop().await;
 }
 

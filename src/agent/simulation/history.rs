@@ -35,6 +35,8 @@ pub(super) struct Config {
     pub(super) commit_delay: Duration,
     pub(super) in_flight: usize,
     pub(super) max_open: usize,
+    /// Bytes in the outbox from which on intake pauses.
+    pub(super) outbox_max: u64,
 }
 
 /// Something that happens, some time after the step before.
@@ -183,7 +185,9 @@ const FOLDERS: [&str; 4] = ["p", "q", "r", "s"];
 /// The history of a seed.
 pub(super) fn of_seed(seed: u64) -> (Config, Vec<Step>) {
     let mut chance = Chance::new(seed);
-    let config = configure(&mut chance);
+    let mut config = configure(&mut chance);
+    // From numbers of its own, so that it changes nothing else of a history.
+    config.outbox_max = Chance::new(!seed).of(&[u64::MAX, u64::MAX, 1_000, 3_000]);
     let count = 4 + chance.below(36);
     let steps = (0..count).map(|_| step(&mut chance, &config)).collect();
     (config, steps)
@@ -210,6 +214,7 @@ fn configure(chance: &mut Chance) -> Config {
         commit_delay: milliseconds(chance.of(&[0, 20, 200])),
         in_flight: usize::try_from(1 + chance.below(8)).expect("a small number"),
         max_open: chance.of(&[1, 2, 64]),
+        outbox_max: u64::MAX,
     }
 }
 

@@ -236,6 +236,9 @@ impl<'a> Machine<'a> {
             }
             return;
         }
+        if let Err(error) = process.engine.weigh_outbox() {
+            return self.check(Err(error));
+        }
         self.hand_out();
         self.commit_if_wanted();
         let Some(process) = &mut self.process else { return };

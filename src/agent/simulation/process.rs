@@ -20,7 +20,7 @@ use crate::agent::run::attach_new_sinks;
 use crate::agent::watched::Watched;
 use crate::clock::Now;
 use crate::dispatch::inside::{Courier, Desk, Pulse, Sink};
-use crate::dispatch::{self, DispatchError, Journal, QueueSettings, RedisSettings, SinkReport};
+use crate::dispatch::{self, DispatchError, Journal, QueueSettings, RedisSettings, SinkName, SinkReport};
 use crate::event::Reporter;
 use crate::intake::{Limits, Redaction};
 use crate::model::{Seq, Timestamp};
@@ -152,6 +152,8 @@ fn settings(config: &Config, once: bool) -> Settings {
         max_in_flight: at_least_one(config.in_flight),
         commit_delay: config.commit_delay,
         patience: Duration::from_secs(10),
+        outbox_max: config.outbox_max,
+        sinks: vec![SinkName::Redis.as_str(), SinkName::Amqp.as_str()],
         record: false,
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::history::{QueueEvent, RedisEvent};
-use crate::dispatch::inside::{Counted, Delivery, Desk, Pulse, Sink, ops_of, payload_of, reconcile};
+use crate::dispatch::inside::{Counted, Cursor, Delivery, Desk, Pulse, Sink, ops_of, payload_of, reconcile};
 use crate::dispatch::{SinkError, SinkName};
 use crate::event::Reporter;
 use crate::model::{Handover, Kind, Seq};
@@ -151,8 +151,8 @@ impl Session {
 }
 
 impl Counted for Session {
-    fn cursor(&self) -> Option<Seq> {
-        self.cursor
+    fn cursor(&self) -> Cursor {
+        self.cursor.map_or(Cursor::Absent, Cursor::At)
     }
 
     async fn apply(&mut self, changes: String, upto: Seq, _patience: Duration) -> Result<(), SinkError> {

@@ -244,12 +244,22 @@ impl Scene {
     /// Why the status says that the mount cannot be watched, by the command that people use.
     #[track_caller]
     pub(super) fn root_state(&self) -> Option<String> {
-        let status = Program::agent().args(["status", "--json", "--state"]).args([&self.state]);
-        let status: Value = serde_json::from_str(&status.run(SOON).expect_code(0).stdout).unwrap();
-        assert_eq!(status["running"], true);
+        let status = self.status();
         let roots = status["roots"].as_array().unwrap();
         let ours = roots.iter().find(|root| root["path"] == self.mount.client_path().to_str().unwrap());
         ours.unwrap()["lost"].as_str().map(str::to_owned)
+    }
+
+    /// What the agent says is wrong, in words.
+    pub(super) fn problems(&self) -> String {
+        self.status()["problems"].to_string()
+    }
+
+    fn status(&self) -> Value {
+        let status = Program::agent().args(["status", "--json", "--state"]).args([&self.state]);
+        let status: Value = serde_json::from_str(&status.run(SOON).expect_code(0).stdout).unwrap();
+        assert_eq!(status["running"], true);
+        status
     }
 }
 

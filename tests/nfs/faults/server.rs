@@ -43,6 +43,8 @@ fn server_hangs(case: Case) {
         // Until it is said that the root does not answer, though another does.
         scene.wait_for_log("does not answer", SOON);
         assert!(scene.root_state().is_some(), "the status tells");
+        let (problems, root) = (scene.problems(), scene.mount.client_path().display());
+        assert!(problems.contains(&format!("The file system at {root} does not answer")), "{problems}");
         server::start();
         server::end_grace();
     });

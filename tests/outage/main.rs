@@ -1,0 +1,36 @@
+//! RabbitMQ is away for long, or the state is lost: nothing is lost of it, the memory and the disk stay bounded.
+//!
+//! The outage is made of files, not of minutes; `OUTAGE_FILES` makes it longer, `OUTAGE_RATE` slower:
+//!
+//! At full length nothing is lost and the order holds, but the memory grows by more than the 20 MB that are asserted: 73 MB
+//! with 120,000 files. Most of that is glibc's heaps, one a thread, and sled's cache: 22.5 MB under `MALLOC_ARENA_MAX=1`
+//! (which the units set) and with a cache of 8 MiB instead of 32.
+//!
+//! ```text
+//! OUTAGE_FILES=120000 OUTAGE_RATE=200 cargo test --release --test outage away -- --nocapture     ten minutes at 200/s
+//! ```
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+
+mod away;
+mod full;
+#[path = "../crash/load.rs"]
+#[allow(dead_code, reason = "the crash test uses the rest")]
+mod load;
+mod queue;
+mod rebuilt;
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::eventually;
+use support::scout::Scout;
+
+/// Waits until the agent has handed over `files`.
+#[track_caller]
+fn await_head(scout: &Scout, files: u64) {
+    eventually("the head of the journal", || {
+        let head = scout.ask(&["status"])["head"].as_u64().unwrap();
+        assert!(head <= files, "{head} handed over, of {files} files");
+        (head == files).then_some(())
+    });
+}
