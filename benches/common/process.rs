@@ -61,6 +61,13 @@ impl Measured {
         }
     }
 
+    /// Waits until it says `text`. Before an agent says that it watches, whoever asks for its status takes the state from it.
+    pub(crate) fn until_said(&mut self, text: &str) {
+        let log = self.log.clone();
+        let said = || fs::read_to_string(&log).unwrap_or_default().contains(text).then_some(());
+        self.until(Duration::from_millis(5), said);
+    }
+
     /// Waits for its end, which must be a good one; gives its CPU time and the most memory that it had.
     pub(crate) fn end(mut self) -> (Duration, u64) {
         let (mut cpu, mut peak, began) = (Duration::ZERO, 0, Instant::now());

@@ -136,6 +136,7 @@ fn ours(folder: &Path, options: &Options, redis: &RedisServer, rabbit: &RabbitSe
     command.args(&options.more).arg(&root);
     let mut agent = Measured::start(&mut command, &folder.join("log"));
     let is_up = |sink: &Value| sink.get("state").and_then(Value::as_str).is_some_and(|state| state == "up");
+    agent.until_said("Watching the root");
     agent.until(Duration::from_millis(200), || {
         let status = ask("status", &state)?;
         status.get("sinks")?.as_array()?.iter().all(is_up).then_some(())

@@ -32,11 +32,12 @@ pub(crate) fn measure(directories: u32, known: u32) -> String {
     let bytes = size_of(&state);
 
     let log = folder.path().join("log");
-    let mut command = scout(&["run", "--interval", "30s", "--events"], &state);
+    let mut command = scout(&["run", "--interval", "30s"], &state);
     let events = folder.path().join("events");
     let began = Instant::now();
-    let mut agent = Measured::start(command.arg(&events).arg(&root), &log);
+    let mut agent = Measured::start(command.arg("--events").arg(&events).arg(&root), &log);
     let looks = || ask("status", &state).and_then(|status| status.get("looks")?.as_u64()).unwrap_or(0);
+    agent.until_said("Watching the root");
     agent.until(Duration::from_millis(100), || (looks() > 0).then_some(()));
     let start = began.elapsed();
     agent.until(Duration::from_secs(2), || (looks() >= u64::from(directories)).then_some(()));

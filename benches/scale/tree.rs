@@ -88,6 +88,7 @@ fn idle(root: &Path, state: &Path, interval: Duration, log: &Path) -> Idle {
     let began = Instant::now();
     let mut agent = Measured::start(command.arg(root), log);
     let looks = || ask("status", state).and_then(|status| status.get("looks")?.as_u64());
+    agent.until_said("Watching the root");
     agent.until(Duration::from_millis(5), || looks().filter(|looks| *looks > 0));
     let start = began.elapsed();
     // By then each directory is held open: the first look of a run resolves its path.
