@@ -2,7 +2,7 @@
 //!
 //! Nothing here decides anything. An event never carries content of a file or a secret.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -429,9 +429,7 @@ pub struct Reporter {
 #[derive(Debug, Default)]
 struct State {
     counts: BTreeMap<&'static str, u64>,
-    lost_roots: BTreeMap<String, String>,
-    silent_roots: BTreeMap<String, String>,
-    is_paused: bool,
+    lost_roots: BTreeSet<String>,
     latency: Histogram,
     latest: VecDeque<HandedOver>,
     broken: VecDeque<HandedOver>,
@@ -443,8 +441,6 @@ const LATEST: usize = 50;
 /// A file that was handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandedOver {
-    /// Its number.
-    pub seq: Seq,
     /// What happened.
     pub kind: Kind,
     /// Which.
@@ -461,29 +457,20 @@ impl State {
     fn take(&mut self, event: &Event) {
         *self.counts.entry(event.counter()).or_default() += 1;
         match event {
-            Event::RootLost { root, reason } => {
+            Event::RootLost { root, .. } => {
                 // Told again when the reason changes.
-                let is_new = self.lost_roots.insert(root.clone(), reason.clone()).is_none();
+                let is_new = self.lost_roots.insert(root.clone());
                 *self.counts.entry("mount_guard_trips").or_default() += u64::from(is_new);
             }
             Event::RootFound { root, .. } => {
                 self.lost_roots.remove(root);
             }
-            Event::MountHangs { root, .. } => {
-                let reason = "it does not answer; it is watched again when it does".to_owned();
-                self.silent_roots.insert(root.clone(), reason);
-            }
-            Event::MountAnswers { root } => {
-                self.silent_roots.remove(root);
-            }
-            Event::IntakePaused { .. } => self.is_paused = true,
-            Event::IntakeResumed { .. } => self.is_paused = false,
-            Event::HandedOver { seq, kind, path, size_bytes, at, within, .. } => {
+            Event::HandedOver { kind, path, size_bytes, at, within, .. } => {
                 if let Some(within) = within {
                     self.latency.observe(*within);
                 }
                 let (kind, size_bytes, at, within) = (*kind, *size_bytes, *at, *within);
-                let file = HandedOver { seq: *seq, kind, path: path.clone(), size_bytes, at, within };
+                let file = HandedOver { kind, path: path.clone(), size_bytes, at, within };
                 if kind == Kind::Broken {
                     push(&mut self.broken, file.clone());
                 }
@@ -514,12 +501,6 @@ impl Reporter {
         self.state().counts.get(counter).copied().unwrap_or(0)
     }
 
-    /// Whether no file is read because the outbox is full.
-    #[must_use]
-    pub fn is_intake_paused(&self) -> bool {
-        self.state().is_paused
-    }
-
     /// Looks at directories that told something.
     #[must_use]
     pub fn looks(&self) -> u64 {
@@ -544,18 +525,6 @@ impl Reporter {
     pub fn latest(&self) -> [Vec<HandedOver>; 2] {
         let state = self.state();
         [&state.latest, &state.broken].map(|files| files.iter().cloned().collect())
-    }
-
-    /// The roots that are lost, each with the reason.
-    #[must_use]
-    pub fn lost_roots(&self) -> BTreeMap<String, String> {
-        self.state().lost_roots.clone()
-    }
-
-    /// The roots that do not answer, each with what that means.
-    #[must_use]
-    pub fn silent_roots(&self) -> BTreeMap<String, String> {
-        self.state().silent_roots.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -97,12 +97,14 @@ pub(super) struct Engine {
     pub(super) stretched: Option<Duration>,
     /// Whether the outbox is full, so that nothing is read.
     pub(super) paused: bool,
+    /// The head of the journal when the outbox was weighed last.
+    pub(super) weighed: Option<Seq>,
     /// Names whose files are being looked at.
     pub(super) busy: HashSet<(DirId, Vec<u8>)>,
     pub(super) pending: Pending,
     pub(super) arrivals: Vec<Arrivals>,
-    /// Wall time of its start.
-    pub(super) started: Timestamp,
+    /// When it was started.
+    pub(super) started: Now,
 }
 
 /// What is decided and not yet durable.
@@ -127,6 +129,7 @@ impl Engine {
             roots: settings.roots.iter().map(|path| Root::new(path, &settings, now)).collect(),
             stretched: None,
             paused: false,
+            weighed: None,
             settings,
             store,
             reporter,
@@ -138,7 +141,7 @@ impl Engine {
             busy: HashSet::new(),
             pending: Pending::default(),
             arrivals: Vec::new(),
-            started: now.wall,
+            started: now,
         };
         let [include, exclude] = engine.settings.rules.texts().clone();
         engine.store.note_patterns(Patterns { include, exclude })?;

@@ -18,8 +18,15 @@ const MAX_WAITING: usize = 100_000;
 const RESUME_AT: u64 = 3;
 
 impl Engine {
-    /// Weighs the outbox; at its bound intake pauses, and resumes by itself when a quarter of it is free.
+    /// Weighs the outbox if its verdict may change; at its bound intake pauses, and resumes by itself when a quarter of it
+    /// is free.
     pub(super) fn weigh_outbox(&mut self) -> Result<(), StoreError> {
+        let head = self.store.head();
+        // It grows by handovers; where a cursor went back, the next one tells.
+        if !self.paused && self.weighed == Some(head) {
+            return Ok(());
+        }
+        self.weighed = Some(head);
         let (bytes, sink) = self.store.outbox(&self.settings.sinks)?;
         let bound = self.settings.outbox_max;
         if !self.paused && bytes >= bound {

@@ -140,7 +140,7 @@ fn traffic_of(store: &Store, root: RootId, now: Now) -> Result<Option<(u64, Traf
             slots.insert(id, schedule.restore(parent, &saved, now.steady));
         }
     }
-    Ok(Some((files, Traffic::new(slots.values().map(|slot| schedule.outlook(*slot).rate)))))
+    Ok(Some((files, Traffic::new(slots.values().map(|slot| schedule.lasting_rate(*slot))))))
 }
 
 /// One that is only asked for rates: they do not depend on the terms.
@@ -161,7 +161,7 @@ fn walk(tree: &Arc<Tree>) -> Result<(u64, Traffic), PlanError> {
         let slot = schedule.insert(None, now.steady);
         let changed_ago = Some(now.wall.since(seen.stamp.mtime));
         schedule.looked(slot, now.steady, &Sighting { arrivals: 0, changed: true, changed_ago, rpcs: 1 });
-        rates.push(schedule.outlook(slot).rate);
+        rates.push(schedule.lasting_rate(slot));
     })?;
     walked.root?;
     Ok((files, Traffic::new(rates.into_iter())))

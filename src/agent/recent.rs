@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::watched::Watched;
 use crate::clock::{Clock, Now};
 use crate::event::Reporter;
-use crate::model::{Histogram, Timestamp};
+use crate::model::{Histogram, Timestamp, float};
 use crate::mount::RpcCounts;
 use crate::status::Point;
 
@@ -71,7 +71,7 @@ impl Figures {
         let rate = |count: u64| float(count) / seconds;
         let latency = self.latency.since(&earlier.latency);
         Some(Point {
-            at: float(u64::try_from(self.at.wall.as_millis()).unwrap_or(0)) / 1000.0,
+            at: self.at.wall.as_seconds(),
             looks: rate(self.looks.saturating_sub(earlier.looks)),
             rpcs: self.rpcs_since(earlier).map(|rpcs| rate(rpcs.total())),
             budget: self.budget,
@@ -119,11 +119,6 @@ impl Recent {
     fn ring(&self) -> MutexGuard<'_, VecDeque<Figures>> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-pub(super) fn float(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

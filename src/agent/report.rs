@@ -4,20 +4,20 @@ use std::collections::HashMap;
 
 use tokio::sync::watch;
 
-use super::recent::{Figures, Recent, float};
+use super::recent::{Figures, Recent};
 use super::table::Table;
 use super::vitals;
 use super::watched::Watched;
 use crate::clock::{self, Clock};
 use crate::dispatch::{SinkName, SinkReport, SinkState};
 use crate::event::{HandedOver, Reporter};
-use crate::model::{BOUNDS, Histogram, MessageId, RelPath, Timestamp};
+use crate::model::{BOUNDS, Histogram, MessageId, RelPath, Timestamp, float};
 use crate::mount::RpcCounts;
 use crate::status::{
     ExportLine, HandedOverFile, IndexLine, IndexSize, LatencyReport, MAX_LISTED, OperationReport,
     OutboxReport, Pace, RefusedMessage, Report, RootReport, SinkLine, Statistics, problems,
 };
-use crate::store::{Content, RootId, RootRow, SeenFile, Store, StoreError};
+use crate::store::{Content, Refused, RootId, RootRow, SeenFile, Store, StoreError};
 
 /// What only a running agent knows.
 #[derive(Debug, Clone)]
@@ -28,8 +28,6 @@ pub struct Live {
     pub(super) watched: Watched,
     /// Its sinks.
     pub(super) sinks: Vec<watch::Receiver<SinkReport>>,
-    /// Bytes in the outbox from which on intake pauses.
-    pub(super) outbox_max: u64,
     /// The figures of the last hour.
     pub(super) recent: Recent,
     /// Its clock.
@@ -40,19 +38,19 @@ pub struct Live {
 
 /// The state of the agent. Waits for a running one's engine: blocks.
 pub(super) fn report(store: &Store, live: Option<&Live>) -> Result<Report, StoreError> {
-    let now = live.map_or_else(clock::wall, |live| live.clock.now().wall);
-    let (refused_count, refused) = refused(store)?;
+    let now = wall(live);
+    let refused = store.refused()?;
     let mut report = Report {
         agent: store.agent_id().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         running: live.is_some(),
         at: now.to_string(),
-        at_seconds: float(u64::try_from(now.as_millis()).unwrap_or(0)) / 1000.0,
+        at_seconds: now.as_seconds(),
         head: store.head(),
         outbox: outbox(store, live)?,
         sinks: sinks(store, live)?,
-        refused_count,
-        refused,
+        refused_count: refused.len() as u64,
+        refused: refused.into_iter().take(MAX_LISTED).map(refusal).collect(),
         ..Report::default()
     };
     match live {
@@ -97,6 +95,8 @@ fn tell_live(live: &Live, report: &mut Report) {
     report.waiting_count = vitals.waiting_count;
     report.waiting_reasons.clone_from(&vitals.waiting_reasons);
     report.waiting.clone_from(&vitals.waiting);
+    report.outbox.bound = Some(vitals.outbox_max);
+    report.outbox.paused = vitals.paused;
     [report.latest, report.broken] =
         live.reporter.latest().map(|files| files.iter().map(handed_over).collect());
 }
@@ -131,13 +131,13 @@ fn handed_over(file: &HandedOver) -> HandedOverFile {
     }
 }
 
-fn refused(store: &Store) -> Result<(u64, Vec<RefusedMessage>), StoreError> {
-    let all = store.refused()?;
-    let count = all.len() as u64;
-    let listed = all.into_iter().take(MAX_LISTED);
-    let listed =
-        listed.map(|(sink, refused)| RefusedMessage { sink, seq: refused.seq, reason: refused.reason });
-    Ok((count, listed.collect()))
+fn refusal((sink, refused): (String, Refused)) -> RefusedMessage {
+    RefusedMessage { sink, seq: refused.seq, reason: refused.reason }
+}
+
+/// Our wall clock.
+fn wall(live: Option<&Live>) -> Timestamp {
+    live.map_or_else(clock::wall, |live| live.clock.now().wall)
 }
 
 /// The statistics of the ledger.
@@ -253,18 +253,13 @@ fn outbox(store: &Store, live: Option<&Live>) -> Result<OutboxReport, StoreError
         let names = SinkName::ALL.map(SinkName::as_str).into_iter();
         names.filter(|sink| matches!(store.cursor(sink), Ok(Some(_)))).collect()
     };
-    Ok(OutboxReport {
-        bytes: store.outbox(&sinks)?.0,
-        bound: live.map(|live| live.outbox_max),
-        paused: live.is_some_and(|live| live.reporter.is_intake_paused()),
-    })
+    Ok(OutboxReport { bytes: store.outbox(&sinks)?.0, ..OutboxReport::default() })
 }
 
 pub(super) fn sinks(store: &Store, live: Option<&Live>) -> Result<Vec<SinkLine>, StoreError> {
     let reports: Vec<SinkReport> =
         live.map(|live| live.sinks.iter().map(|sink| sink.borrow().clone()).collect()).unwrap_or_default();
-    let now = live.map_or_else(clock::wall, |live| live.clock.now().wall);
-    let refused = store.refused()?;
+    let (now, refused) = (wall(live), store.refused()?);
     let mut lines = Vec::new();
     for sink in SinkName::ALL {
         let Some(cursor) = store.cursor(sink.as_str())? else { continue };

@@ -198,7 +198,6 @@ impl<'a> Run<'a> {
             reporter: reporter.clone(),
             watched: watched.clone(),
             sinks: couriers.reports(),
-            outbox_max: config.outbox_max,
             recent: Recent::default(),
             clock,
             started: clock.now().wall,

@@ -21,6 +21,9 @@ pub(super) struct Vitals {
     pub(super) waiting_count: u64,
     pub(super) waiting_reasons: BTreeMap<String, u64>,
     pub(super) waiting: Vec<WaitingFile>,
+    /// Bytes in the outbox from which on intake pauses, and whether it does.
+    pub(super) outbox_max: u64,
+    pub(super) paused: bool,
 }
 
 impl Engine {
@@ -32,12 +35,10 @@ impl Engine {
             pace: self.pace(),
             directories: self.directory_lines(now),
             waiting_count: self.waiting.len() as u64,
-            waiting_reasons: self
-                .waiting_reasons()
-                .into_iter()
-                .map(|(count, reason)| (reason, count))
-                .collect(),
+            waiting_reasons: reasons(self.waiting.values()),
             waiting: waiting_files(waiting, |dir| self.table.path(dir)),
+            outbox_max: self.settings.outbox_max,
+            paused: self.paused,
         }
     }
 
@@ -58,12 +59,12 @@ impl Engine {
 
     fn root_reports(&self, now: Now) -> Vec<RootReport> {
         let mut reports: Vec<RootReport> = self.roots.iter().map(root_report).collect();
-        for (_, directory) in self.table.iter().filter(|(_, directory)| is_looked_at(directory)) {
+        for (dir, directory) in self.table.iter().filter(|(_, directory)| is_looked_at(directory)) {
             let Some(report) = reports.get_mut(directory.root) else { continue };
             report.directories += 1;
             report.unreadable += u64::from(directory.failures > 0);
             report.unseen += u64::from(directory.stamp.is_none());
-            if let Some(age) = self.age(directory, now) {
+            if let Some(age) = self.age(directory, self.outlook(dir, directory), now) {
                 report.oldest_look_s = Some(report.oldest_look_s.map_or(age, |oldest| oldest.max(age)));
             }
         }
@@ -72,27 +73,26 @@ impl Engine {
 
     /// The hottest, and those looked at longest ago.
     fn directory_lines(&self, now: Now) -> Vec<DirectoryLine> {
-        let facts = self.table.iter().filter(|(_, directory)| is_looked_at(directory));
-        let mut facts: Vec<_> = facts
-            .map(|(dir, directory)| {
-                let outlook = self.roots.get(directory.root).and_then(|root| root.agenda.outlook(dir));
-                (dir, directory, outlook)
-            })
-            .collect();
+        let known = self.table.iter().filter(|(_, directory)| is_looked_at(directory));
+        let mut facts: Vec<_> =
+            known.map(|(dir, directory)| (dir, directory, self.outlook(dir, directory))).collect();
         if facts.len() > MAX_DIRECTORIES {
-            let (half, last) = (MAX_DIRECTORIES / 2, facts.len() - 1);
-            facts.select_nth_unstable_by(half.min(last), |a, b| {
-                let rate = |it: &(DirId, &Directory, Option<_>)| it.2.map_or(0.0, |it: Outlook| it.rate);
+            let half = MAX_DIRECTORIES / 2;
+            facts.select_nth_unstable_by(half, |(_, _, a), (_, _, b)| {
+                let rate = |outlook: &Option<Outlook>| outlook.map_or(0.0, |it| it.rate);
                 rate(b).total_cmp(&rate(a))
             });
             let rest = facts.get_mut(half..).unwrap_or_default();
-            rest.select_nth_unstable_by_key(half.min(last - half), |(_, directory, _)| directory.looked_at);
+            let last = rest.len() - 1;
+            rest.select_nth_unstable_by_key(half.min(last), |(_, _, outlook)| {
+                outlook.and_then(|it| it.last_look)
+            });
             facts.truncate(MAX_DIRECTORIES);
         }
         let line = |(dir, directory, outlook): (DirId, &Directory, Option<Outlook>)| DirectoryLine {
             path: self.whole_path(dir, directory),
             files_per_hour: outlook.map_or(0.0, |outlook| outlook.rate * 3600.0),
-            looked_s: self.age(directory, now),
+            looked_s: self.age(directory, outlook, now),
             every_s: outlook.map(|outlook| outlook.period.as_secs_f64()),
             unreadable: directory.failures > 0,
         };
@@ -101,10 +101,19 @@ impl Engine {
         lines
     }
 
-    /// Seconds since the last look at a directory; since the agent's start where that was before: the store keeps the time
-    /// of a look only where it showed a change.
-    fn age(&self, directory: &Directory, now: Now) -> Option<f64> {
-        directory.looked_at.map(|at| now.wall.since(at.max(self.started)).as_secs_f64())
+    fn outlook(&self, dir: DirId, directory: &Directory) -> Option<Outlook> {
+        self.roots.get(directory.root).and_then(|root| root.agenda.outlook(dir))
+    }
+
+    /// Seconds since the last look at a directory, as its schedule has it; while the root is lost and has none, since the
+    /// last one that left nothing open. Since the agent's start where that was before: nobody looks while none runs,
+    /// and that is no fault of the pace.
+    fn age(&self, directory: &Directory, outlook: Option<Outlook>, now: Now) -> Option<f64> {
+        let age = match outlook {
+            Some(outlook) => now.steady.since(outlook.last_look?.max(self.started.steady)),
+            None => now.wall.since(directory.looked_at?.max(self.started.wall)),
+        };
+        Some(age.as_secs_f64())
     }
 
     fn whole_path(&self, dir: DirId, directory: &Directory) -> String {

@@ -6,6 +6,13 @@ use std::time::Duration;
 pub const BOUNDS: [f64; 14] =
     [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
 
+/// A count as a number to reckon with: exact up to 2^53.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "figures to be shown")]
+pub fn float(count: u64) -> f64 {
+    count as f64
+}
+
 /// Counts of times by length.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Histogram {
@@ -62,14 +69,11 @@ impl Histogram {
     #[must_use]
     pub fn quantile(&self, part: f64) -> Option<f64> {
         let total = self.count();
-        #[expect(clippy::cast_precision_loss, reason = "counts of files")]
-        let wanted = total as f64 * part;
+        let wanted = float(total) * part;
         let mut sum = 0;
         let class = self.counts.iter().position(|count| {
             sum += count;
-            #[expect(clippy::cast_precision_loss, reason = "counts of files")]
-            let reached = sum as f64 >= wanted;
-            reached && sum > 0
+            float(sum) >= wanted && sum > 0
         });
         class.filter(|_| total > 0).map(|class| BOUNDS.get(class).copied().unwrap_or(f64::INFINITY))
     }

@@ -16,7 +16,7 @@ pub use figures::{
     Board, Change, Counter, JobFigures, MAX_EVENTS_PER_JOB, MAX_NAME_BYTES, TOTAL, Totals, changes_of,
 };
 pub use handover::{Analysis, AnalysisStatus, Handover, Kind, RootPath, Seq};
-pub use histogram::{BOUNDS, Histogram};
+pub use histogram::{BOUNDS, Histogram, float};
 pub use identity::{ContentHash, MessageId, ParseHexError, RelPath, Stamp};
 pub use jobdata::{JobData, Run, Value};
 pub use time::Timestamp;

@@ -38,6 +38,13 @@ impl Timestamp {
         self.seconds.saturating_mul(1000).saturating_add(i64::from(self.nanoseconds / 1_000_000))
     }
 
+    /// Seconds since the epoch, to the millisecond.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds are exact for 285,000 years")]
+    pub fn as_seconds(self) -> f64 {
+        self.as_millis() as f64 / 1000.0
+    }
+
     /// The time from `earlier` to `self`; zero when `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

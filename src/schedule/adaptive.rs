@@ -40,6 +40,9 @@ const DRIFT: f64 = 0.025;
 /// The least margin, in looks at the pace of the budget: one under way, and as many as may fall together.
 const MARGIN_LOOKS: f64 = 6.0;
 
+/// A look that came after more of the bound than this was brought by its deadline.
+const BY_DEADLINE: f64 = 0.85;
+
 /// How many earlier times are tried for a deadline that would fall together with too many others; the emptiest is taken.
 const TRIES: usize = 3;
 
@@ -55,8 +58,9 @@ const STRETCH: f64 = 1.03;
 /// What a look is taken to cost at most when the bound is reckoned: longer listings are paid off beside the looks.
 pub(super) const MOST_COST: u32 = 32;
 
-/// The part of the budget that deadlines can count on.
+/// The part of the budget that deadlines get when they are pressing, and the part that they are planned with.
 const SURE: f64 = 0.98;
+const PLANNED: f64 = 0.88;
 
 /// Strides differ by up to this part from what they should be: equal ones would march in step.
 const JITTER: f64 = 0.05;
@@ -191,7 +195,7 @@ impl Schedule {
             return None;
         }
         let slot = if let Some(slot) = self.pressing(now) {
-            self.purse.pay_sure(now, self.sure_pace());
+            self.purse.pay_sure(now, self.rate() * SURE);
             slot
         } else {
             if !paid {
@@ -267,7 +271,7 @@ impl Schedule {
     #[must_use]
     pub fn outlook(&self, Slot(slot): Slot) -> Outlook {
         let Some(directory) = self.in_use(slot) else {
-            return Outlook { rate: 0.0, period: Duration::ZERO, last_look: None, next_at_latest: None };
+            return Outlook { rate: 0.0, period: Duration::ZERO, last_look: None };
         };
         let forecast = self.weights.forecast(directory.class(), &directory.rate.per_second());
         let period = stride::seconds(&forecast, self.price(), f64::from(directory.listing), self.bound());
@@ -276,8 +280,17 @@ impl Schedule {
             rate: forecast.total(),
             period: Duration::try_from_secs_f64(period).unwrap_or(self.terms.promise),
             last_look: directory.is(LOOKED).then(|| timestamp(self.now - directory.silent(self.now))),
-            next_at_latest: self.deadlines.time_of(slot).map(timestamp),
         }
+    }
+
+    /// The files a second that a directory is expected to get for long: for `plan`.
+    ///
+    /// What came just now says when to look next, but of the hours to come no more than so little evidence allows (`Rate::cautious`).
+    #[must_use]
+    pub fn lasting_rate(&self, Slot(slot): Slot) -> f64 {
+        let Some(directory) = self.in_use(slot) else { return 0.0 };
+        let forecast = self.weights.forecast(directory.class(), &directory.rate.per_second());
+        forecast.total().min(directory.rate.cautious(self.weights.base()))
     }
 
     /// Has `slot` looked at for the first time: at once, or if a budget was given as soon as that allows.
@@ -295,15 +308,16 @@ impl Schedule {
             return passed;
         }
         if now >= self.pressing_from.min(self.count_again) {
-            self.pressing_from = self.deadlines.latest_start(self.sure_pace());
+            self.pressing_from = self.deadlines.latest_start(self.planned_pace());
             self.count_again = now + self.deadlines.grain() / 2.0;
         }
         if now >= self.pressing_from { self.deadlines.first().map(|(_, slot)| slot) } else { None }
     }
 
-    /// Looks a second that deadlines get whatever else is to be paid: as if nothing else were.
-    fn sure_pace(&self) -> f64 {
-        self.rate() * SURE / self.cost()
+    /// Looks a second that deadlines are planned with. When it comes to it they get more, whatever listings cost: that is
+    /// known only once many were made, too late to begin earlier.
+    fn planned_pace(&self) -> f64 {
+        self.rate() * PLANNED / self.cost()
     }
 
     /// The directory with the least key; the virtual clock moves there.
@@ -422,12 +436,15 @@ impl Schedule {
 
     /// Sets the next look after one that began at `began`.
     fn settle(&mut self, slot: u32, began: f64) {
-        if let Some(directory) = self.in_use_mut(slot) {
-            directory.last = milliseconds(began);
-            directory.set(TAKEN, false);
-        }
+        let late = self.bound() * BY_DEADLINE;
+        let Some(directory) = self.in_use_mut(slot) else { return };
+        // What a first look plans is a guess, and all first looks come together. And whoever was brought by a deadline,
+        // though a key was to come before, may be so again.
+        let unsure = !directory.is(AGAIN) || directory.silent(began) > late;
+        directory.last = milliseconds(began);
+        directory.set(TAKEN, false);
         let by_key = if self.runs.next.is_none() { self.plan(slot, began) } else { f64::INFINITY };
-        self.set_deadline(slot, began, by_key, began);
+        self.set_deadline(slot, began, if unsure { f64::INFINITY } else { by_key }, began);
     }
 
     /// Sets the key of `slot`, as of its look at `began`; gives the time at which that comes at today's price.

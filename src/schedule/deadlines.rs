@@ -2,7 +2,8 @@
 //!
 //! Putting in and taking out take constant time and 10 bytes a directory. Coarser counts beside the wheel tell whether
 //! too many deadlines fall together (a convoy), and when they must begin to be served. A deadline is firm if nothing else
-//! will bring its directory's look: only these make convoys. Never earlier or later than asked for by more than a bucket; what lies beyond the wheel's end goes into its last bucket.
+//! will bring its directory's look: only these make convoys. Never earlier or later than asked for by more than a
+//! bucket; what lies beyond the wheel's end goes into its last bucket.
 
 #![expect(clippy::indexing_slicing, reason = "buckets, cells and links have lengths that this file keeps")]
 

@@ -41,8 +41,9 @@ impl Schedule {
         if let Some(directory) = self.in_use_mut(slot) {
             directory.last = milliseconds(last);
         }
-        let by_key = self.plan(slot, now);
-        self.set_deadline(slot, last, by_key, now);
+        // Restored all together, as if by first looks.
+        self.set_deadline(slot, last, f64::INFINITY, now);
+        self.plan(slot, now);
         Slot(slot)
     }
 

@@ -15,6 +15,9 @@ const RATIO_LOG2: u32 = 4;
 /// The least age, in seconds, for which a count is taken as a rate: younger directories would seem infinitely busy.
 const LEAST_AGE: f64 = 1.0;
 
+/// How many files the mean rate of all directories is worth, beside those seen: few, since directories differ by far.
+const DOUBT: f64 = 0.05;
+
 /// One figure for each time scale, shortest first.
 pub(super) type PerScale = [f64; SCALES];
 
@@ -53,6 +56,15 @@ impl Rate {
             *rate = f64::from(count) / (memory * (1.0 - unseen));
         }
         rates
+    }
+
+    /// Arrivals a second as the longest scale has them, drawn towards `usual` (a second) as far as little is known: a
+    /// directory that got its first file a second ago is not one that gets a file each second.
+    ///
+    /// The mean of the posterior, if rates are spread by a gamma distribution of shape [`DOUBT`] and mean `usual`.
+    pub(super) fn cautious(&self, usual: f64) -> f64 {
+        let seconds = LONGEST * -(-f64::from(self.age) / LONGEST).exp_m1();
+        (f64::from(self.longest()) + DOUBT) / (seconds + DOUBT / usual)
     }
 
     /// What the longest scale counts.
@@ -116,5 +128,22 @@ mod tests {
         rate.pass(100.0, &decay(100.0));
         let [shortest, short, long, longest] = rate.per_second();
         assert!(shortest < 0.01 && (0.3..0.4).contains(&short) && long > 0.48 && longest > 0.499);
+    }
+
+    #[track_caller]
+    fn check_cautious(arrivals: f32, age: f32, files_a_day: std::ops::Range<f64>) {
+        let rate = Rate { counts: [arrivals; SCALES], age }.cautious(1.0 / 86_400.0) * 86_400.0;
+        assert!(files_a_day.contains(&rate), "{arrivals} files in {age} s: {rate} a day");
+    }
+
+    #[test]
+    fn a_few_files_are_no_rate_and_many_are() {
+        check_cautious(0.0, 0.0, 0.99..1.01);
+        check_cautious(1.0, 1.0, 10.0..30.0);
+        check_cautious(1.0, 60.0, 10.0..30.0);
+        check_cautious(0.0, 3600.0, 0.0..1.0);
+        check_cautious(1000.0, 600.0, 15_000.0..150_000.0);
+        // A thousand files in an hour and a half of an 18 h memory that has hardly begun to fade.
+        check_cautious(960.0, 5400.0, 8_000.0..17_000.0);
     }
 }

@@ -41,15 +41,13 @@ pub struct Sighting {
     pub rpcs: u32,
 }
 
-/// What the schedule expects of a directory: for `status` and `plan`.
+/// What the schedule knows and expects of a directory: for `status`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outlook {
     /// The files a second expected right after its last look.
     pub rate: f64,
     /// The time between two looks that this earns at today's price, as far as the bound allows.
     pub period: Duration,
-    /// When its last look began; `None` if there was none.
+    /// When its last look began, one that failed too; `None` until the first has succeeded.
     pub last_look: Option<Timestamp>,
-    /// When its next look begins at the latest, as planned; `None` while a look is under way or due at once.
-    pub next_at_latest: Option<Timestamp>,
 }

@@ -1,4 +1,9 @@
 //! The schedule as a whole, on a virtual clock: what it promises holds whatever the directories do.
+//!
+//! Planted faults that these caught: a deadline without its margin, deadlines that are not spread after first looks and
+//! wait for what listings cost (bound); listings unpaid, a look paid at 1.05 RPCs (budget); no deadlines, none for one
+//! directory in seven (starvation); a clock in the dice (determinism); last look, counts or the expected number not
+//! restored (restart). Not caught: crowds of deadlines that are not drawn apart; one alone of the two above.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -13,6 +18,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::adaptive::Schedule;
+use super::saved::Saved;
 use super::terms::{Budget, Sighting, Slot, Terms};
 use crate::model::Timestamp;
 
@@ -134,6 +140,16 @@ fn periods() -> impl Strategy<Value = Vec<Option<f64>>> {
     prop::collection::vec(kind, 1..120)
 }
 
+/// Else the first of many would get deadlines of a tiny tree.
+#[test]
+fn restored_directories_are_planned_for_all_there_will_be() {
+    let terms = Terms { promise: Duration::from_secs(60), budget: Budget::PerSecond(1.0) };
+    let mut schedule = Schedule::new(terms, 1);
+    schedule.expect(600);
+    schedule.restore(None, &Saved::default(), at(0));
+    assert!(schedule.kept_bound() >= Duration::from_secs(600), "{:?}", schedule.kept_bound());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -142,6 +158,17 @@ proptest! {
     fn no_directory_goes_longer_than_promised(periods in periods(), promise in 20..200_u64, seed: u64) {
         let mut world = World::new(promise, Budget::Auto, &periods, seed);
         world.run(promise * 40);
+        prop_assert_eq!(world.schedule.kept_bound(), Duration::from_secs(promise));
+        prop_assert!(world.longest_gap(0) <= promise as f64, "{} of {promise}", world.longest_gap(0));
+    }
+
+    /// The same when the first round itself has to be paid for: all first looks come at the budget's pace and cost a
+    /// listing, which nothing foretold.
+    #[test]
+    fn a_given_budget_keeps_the_bound_from_the_start(count in 100..1000_usize, period in 300.0..1000.0_f64, seed: u64) {
+        let promise = 60_u64;
+        let mut world = World::new(promise, Budget::PerSecond(count as f64 / 30.0), &vec![Some(period); count], seed);
+        world.run(promise * 10);
         prop_assert_eq!(world.schedule.kept_bound(), Duration::from_secs(promise));
         prop_assert!(world.longest_gap(0) <= promise as f64, "{} of {promise}", world.longest_gap(0));
     }
@@ -195,15 +222,18 @@ proptest! {
         world.run(3600);
         let clock = world.schedule.save_clock();
         let slots = (0..periods.len()).map(|slot| Slot(u32::try_from(slot).unwrap()));
-        let saved: Vec<_> = slots.map(|slot| world.schedule.save(slot)).collect();
+        let saved: Vec<_> = slots.clone().map(|slot| world.schedule.save(slot)).collect();
+        let rates: Vec<f64> = slots.map(|slot| world.schedule.lasting_rate(slot)).collect();
         let now = world.now;
         let terms = Terms { promise: Duration::from_secs(60), budget: Budget::Auto };
         world.schedule = Schedule::new(terms, seed + 1);
         world.schedule.restore_clock(&clock);
         world.schedule.expect(saved.len());
-        for saved in &saved {
+        for (saved, rate) in saved.iter().zip(rates) {
             prop_assert!(postcard::to_stdvec(saved).unwrap().len() <= 40);
-            world.schedule.restore(None, saved, at(now));
+            let slot = world.schedule.restore(None, saved, at(now));
+            let restored = world.schedule.lasting_rate(slot);
+            prop_assert!((restored / rate - 1.0).abs() < 0.001, "{restored} a second, not {rate}");
         }
         world.flying.clear();
         world.run(1200);

@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use crate::model::float;
+
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -78,12 +80,6 @@ impl Exposition {
         let end = if labels.is_empty() { "" } else { "}" };
         let _ = writeln!(self.text, "{end} {value}");
     }
-}
-
-/// A count as the format has it: exact up to 2^53.
-#[expect(clippy::cast_precision_loss, reason = "the format knows only floating point")]
-pub(super) fn float(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

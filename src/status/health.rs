@@ -112,7 +112,8 @@ fn refused(report: &Report) -> Option<String> {
     })
 }
 
-fn count(number: u64, one: &str, many: &str) -> String {
+/// A number and its noun.
+pub(super) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(number), if number == 1 { one } else { many })
 }
 

@@ -1,7 +1,8 @@
 //! The report as metrics. Their names and meanings are told to people in `docs/metrics.md`; a test compares.
 
-use super::exposition::{Exposition, Kind, float};
+use super::exposition::{Exposition, Kind};
 use super::report::{Report, RootReport, RootState, SinkLine};
+use crate::model::float;
 
 /// The media type of what [`metrics`] gives.
 pub const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

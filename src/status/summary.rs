@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::health::grouped;
+use super::health::{count, grouped};
 
 /// What a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,8 +37,11 @@ impl Summary {
     /// As text.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text =
-            format!("looked at {}, {} changed", count(self.looked, "directory"), grouped(self.changed));
+        let mut text = format!(
+            "looked at {}, {} changed",
+            count(self.looked, "directory", "directories"),
+            grouped(self.changed)
+        );
         if self.failed > 0 {
             let _ = write!(text, ", {} unreadable", self.failed);
         }
@@ -48,7 +51,7 @@ impl Summary {
         text.push_str(&self.files());
         text.push('\n');
         for (files, reason) in &self.waiting {
-            let _ = writeln!(text, "waiting: {}, {reason}", count(*files, "file"));
+            let _ = writeln!(text, "waiting: {}, {reason}", count(*files, "file", "files"));
         }
         text + &self.problems()
     }
@@ -68,7 +71,7 @@ impl Summary {
 
     fn files(&self) -> String {
         let handed_over = self.appeared + self.replaced + self.broken;
-        let mut text = format!("; handed over {}", count(handed_over, "file"));
+        let mut text = format!("; handed over {}", count(handed_over, "file", "files"));
         let kinds = [
             (self.replaced, "replaced"),
             (self.broken, "broken"),
@@ -80,14 +83,6 @@ impl Summary {
         }
         text
     }
-}
-
-fn count(number: u64, noun: &str) -> String {
-    let plural = match noun {
-        "directory" => "directories",
-        _ => "files",
-    };
-    format!("{} {}", grouped(number), if number == 1 { noun } else { plural })
 }
 
 #[cfg(test)]

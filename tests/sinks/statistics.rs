@@ -304,6 +304,17 @@ async fn redis_key_of_another_type_costs_only_itself() {
     rig.stop().await;
 }
 
+/// Two batches of 40 are counted; then Redis is killed, and starts with a log that ends within the second one.
+async fn with_a_cut_log(server: &mut RedisServer, journal: &Arc<MemoryJournal>) -> Rig {
+    let rig = Rig::new(journal, redis_sink(&server.url()));
+    rig.drained(journal.push_jobs(0..40)).await;
+    rig.drained(journal.push_jobs(40..80)).await;
+    server.kill();
+    server.cut_log_within_a_batch();
+    server.restart();
+    rig
+}
+
 /// And killed again before its log was written anew: what was appended by then has made a whole transaction of the
 /// beginning, so that Redis counts some of the batch. The cursor must not say that it is all.
 #[tokio::test(flavor = "multi_thread")]
@@ -311,12 +322,7 @@ async fn redis_log_cut_within_a_batch_counts_everything_when_killed_again() {
     // Writing the log anew takes some seconds once there are keys.
     let mut server = RedisServer::start_with(&["--rdb-key-save-delay", "100000"]);
     let journal = MemoryJournal::new("a");
-    let rig = Rig::new(&journal, redis_sink(&server.url()));
-    rig.drained(journal.push_jobs(0..40)).await;
-    rig.drained(journal.push_jobs(40..80)).await;
-    server.kill();
-    server.cut_log_within_a_batch();
-    server.restart();
+    let rig = with_a_cut_log(&mut server, &journal).await;
     let mut connection = server.connect();
     eventually("a log that is being written anew", || {
         let info: String = redis::cmd("INFO").arg("persistence").query(&mut connection).unwrap();
@@ -421,12 +427,7 @@ async fn redis_by_tls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_log_cut_within_a_batch_counts_nothing_twice() {
     let (mut server, journal) = (RedisServer::start(), MemoryJournal::new("a"));
-    let rig = Rig::new(&journal, redis_sink(&server.url()));
-    rig.drained(journal.push_jobs(0..40)).await;
-    rig.drained(journal.push_jobs(40..80)).await;
-    server.kill();
-    server.cut_log_within_a_batch();
-    server.restart();
+    let rig = with_a_cut_log(&mut server, &journal).await;
     rig.counted("statistics_replayed").await;
     rig.drained(journal.push_jobs(80..100)).await;
     server.stop();
