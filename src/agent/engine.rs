@@ -419,6 +419,14 @@ impl Engine {
         }
     }
 
+    /// Ends a call on something below a root.
+    pub(super) fn returned(&mut self, root: usize, now: Now) {
+        self.leave(root, now);
+        if let Some(root) = self.roots.get_mut(root) {
+            root.stuck.returned(root.in_flight, now.steady);
+        }
+    }
+
     /// Ends a call on a root.
     pub(super) fn leave(&mut self, root: usize, now: Now) {
         if let Some(root) = self.roots.get_mut(root) {

@@ -31,7 +31,7 @@ impl Engine {
         let (dir, origin) = (task.dir, task.origin);
         if let Some(directory) = self.table.get(dir) {
             let root = directory.root;
-            self.leave(root, now);
+            self.returned(root, now);
         }
         self.busy.remove(&(dir, task.name.clone()));
         let arrived = examined.as_ref().is_ok_and(|examined| has_arrived(&task, &examined.stat));

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use crate::clock::Stopwatch;
 use crate::intake::{self, Limits, Reading, Redaction};
 use crate::model::{RelPath, Stamp, Timestamp};
-use crate::mount::{Action, FileKind, FileStat, Handle, Listing, MountError, Tree, TreeOptions};
+use crate::mount::{Action, Coverage, FileKind, FileStat, Handle, Listing, MountError, Tree, TreeOptions};
 use crate::rules::Judgement;
 use crate::store::{DirId, KnownFile};
 
@@ -36,7 +36,7 @@ pub(super) enum Effort {
 pub(super) enum Read {
     /// Only its stamp is wanted.
     Never,
-    /// Only its type and stamp are wanted: a file that is there at first contact is taken as seen.
+    /// Only its type and number are wanted: a file that is there at first contact is taken as seen.
     AsSeen,
     /// If its stamp is still this one.
     IfStill(Stamp),
@@ -124,7 +124,7 @@ pub(super) enum Job {
 /// What a look at a directory gave.
 #[derive(Debug)]
 pub(super) struct Looked {
-    /// Its stamp, asked before any listing.
+    /// Its stamp, of a time before any listing.
     pub stamp: Stamp,
     /// Its names, if they were read.
     pub listing: Option<Listing>,
@@ -231,6 +231,9 @@ fn look(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result<Looke
 fn first_look(tree: &Tree, dir: DirId, path: &RelPath) -> Result<Looked, MountError> {
     let watch = Stopwatch::start();
     let (stamp, listing) = tree.first_names(dir.0, path)?;
+    if matches!(&listing.coverage, Coverage::Partial(error) if error.is_stale()) {
+        return look_again(tree, dir, path, Effort::First);
+    }
     // LOOKUP, ACCESS, and so many names with each READDIR.
     let rpcs = 3 + u32::try_from(listing.entries.len() / NAMES_A_READDIR).unwrap_or(u32::MAX - 3);
     Ok(Looked { stamp, listing: Some(listing), round_trip: watch.elapsed() / rpcs })
@@ -253,7 +256,10 @@ fn look_again(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result
 fn examine(tree: &Tree, task: &FileTask, reader: &Reader) -> Result<Examined, MountError> {
     let dir_path = task.path.parent().unwrap_or_default();
     let held = tree.directory(task.dir.0, &dir_path)?;
-    let stat = tree.stat(&held, &task.name, &task.path)?;
+    let stat = match task.read {
+        Read::AsSeen => tree.find(&held, &task.name, &task.path)?,
+        _ => tree.stat(&held, &task.name, &task.path)?,
+    };
     let wanted = match task.read {
         Read::Never | Read::AsSeen => false,
         Read::Always => true,

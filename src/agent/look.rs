@@ -49,7 +49,7 @@ impl Engine {
         let Some(directory) = self.table.get_mut(dir) else { return Ok(()) };
         let (root, looking) = (directory.root, directory.looking.take());
         directory.done = self.settings.once;
-        self.leave(root, now);
+        self.returned(root, now);
         let Some((began, server_time)) = looking.filter(|_| self.is_watched(root)) else {
             return Ok(());
         };

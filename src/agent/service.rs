@@ -86,15 +86,34 @@ impl Handle {
 #[derive(Debug)]
 pub(super) struct Service {
     engine: Engine,
-    pools: Vec<Workers<Job>>,
+    pools: Vec<Pool>,
     outcomes: Basket<Outcome>,
-    /// Jobs for the workers of each root, and the time that they take.
-    piles: Vec<(Vec<Job>, Duration)>,
     clock: Clock,
     once: bool,
     head: watch::Sender<Seq>,
     handle: Handle,
     recorder: Option<Recorder>,
+}
+
+/// The workers of a root, and what they are to be given.
+#[derive(Debug)]
+struct Pool {
+    workers: Workers<Job>,
+    pile: Vec<Job>,
+    /// The time that the pile takes.
+    takes: Duration,
+}
+
+impl Pool {
+    fn of(workers: Workers<Job>) -> Self {
+        Self { workers, pile: Vec::new(), takes: Duration::ZERO }
+    }
+
+    /// Gives them the pile; and sees to it that what was given before does not lie behind a call that hangs.
+    fn hand_in(&mut self) {
+        let hands = std::mem::take(&mut self.takes).as_nanos().div_ceil(WORTH_A_WORKER.as_nanos());
+        self.workers.submit(self.pile.drain(..), usize::try_from(hands).unwrap_or(usize::MAX));
+    }
 }
 
 /// How many workers a root gets, and what they need.
@@ -119,12 +138,12 @@ impl Service {
         let start = |root: &std::path::PathBuf| {
             let reader = crew.reader.clone();
             Workers::start(crew.workers, &outcomes, move |job| perform(job, &reader))
+                .map(Pool::of)
                 .map_err(|source| ServiceError::Threads { root: root.display().to_string(), source })
         };
-        let pools: Vec<_> = engine.settings.roots.iter().map(start).collect::<Result<_, _>>()?;
-        let piles = pools.iter().map(|_| (Vec::new(), Duration::ZERO)).collect();
+        let pools = engine.settings.roots.iter().map(start).collect::<Result<_, _>>()?;
         let once = engine.settings.once;
-        Ok(Self { engine, pools, outcomes, piles, clock, once, head, handle, recorder: None })
+        Ok(Self { engine, pools, outcomes, clock, once, head, handle, recorder: None })
     }
 
     /// Writes down what comes into the trace at `path`.
@@ -156,15 +175,11 @@ impl Service {
     fn hand_out(&mut self, now: Now) {
         while let Some((root, job)) = self.engine.next_job(now) {
             let takes = self.engine.takes(root, &job).map_or(WORTH_A_WORKER, |time| time.min(WORTH_A_WORKER));
-            if let Some((jobs, time)) = self.piles.get_mut(root) {
-                jobs.push(job);
-                *time += takes;
-            }
+            let pool = self.pools.get_mut(root).expect("each root has its workers");
+            pool.pile.push(job);
+            pool.takes += takes;
         }
-        for (pool, (jobs, time)) in self.pools.iter().zip(&mut self.piles) {
-            let hands = std::mem::take(time).as_nanos().div_ceil(WORTH_A_WORKER.as_nanos());
-            pool.submit(jobs.drain(..), usize::try_from(hands).unwrap_or(usize::MAX));
-        }
+        self.pools.iter_mut().for_each(Pool::hand_in);
     }
 
     fn commit_if_wanted(&mut self, now: Now) -> Result<(), ServiceError> {
@@ -214,6 +229,7 @@ impl Service {
     fn wind_down(&mut self) -> Result<(), ServiceError> {
         let end = self.clock.now().steady.plus(GRACE);
         while self.engine.in_flight() > 0 && self.clock.now().steady < end {
+            self.pools.iter_mut().for_each(Pool::hand_in);
             self.take(Duration::from_millis(50))?;
         }
         let now = self.clock.now();

@@ -40,6 +40,9 @@ pub trait Node: std::fmt::Debug + Send + Sync {
     /// Type and stamp, as fresh as the server has them.
     fn stat(&self) -> Result<FileStat, Errno>;
 
+    /// Type and stamp as the client remembers them; asks nobody.
+    fn remembered(&self) -> Result<FileStat, Errno>;
+
     /// Type and stamp of a name in it.
     fn stat_at(&self, name: &[u8]) -> Result<FileStat, Errno>;
 
@@ -65,6 +68,8 @@ impl Handle {
         match self {
             Self::Descriptor(fd) => statx(fd, "", flags | AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
                 .map(|found| stat_of(&found)),
+            #[cfg(test)]
+            Self::Node(node) if flags.contains(AtFlags::STATX_DONT_SYNC) => node.remembered(),
             #[cfg(test)]
             Self::Node(node) => node.stat(),
         }
@@ -95,11 +100,11 @@ impl Handle {
         }
     }
 
-    /// Type and stamp of `name` in it, fresh, never following a link.
-    pub(super) fn stat_at(&self, name: &[u8]) -> Result<FileStat, Errno> {
+    /// Type and stamp of `name` in it, never following a link.
+    pub(super) fn stat_at(&self, name: &[u8], sync: AtFlags) -> Result<FileStat, Errno> {
         match self {
             Self::Descriptor(fd) => {
-                let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_FORCE_SYNC;
+                let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | sync;
                 statx(fd, name, flags, StatxFlags::BASIC_STATS).map(|found| stat_of(&found))
             }
             #[cfg(test)]

@@ -212,7 +212,14 @@ impl Tree {
 
     /// Type and stamp of `name` in a directory, fresh, never following a link.
     pub fn stat(&self, directory: &Handle, name: &[u8], path: &RelPath) -> Result<FileStat, MountError> {
-        directory.stat_at(name).map_err(|errno| MountError::new(Action::Refresh, path, errno))
+        let found = directory.stat_at(name, AtFlags::STATX_FORCE_SYNC);
+        found.map_err(|errno| MountError::new(Action::Refresh, path, errno))
+    }
+
+    /// The same, as it came with finding the name: for who needs no more than the type.
+    pub fn find(&self, directory: &Handle, name: &[u8], path: &RelPath) -> Result<FileStat, MountError> {
+        let found = directory.stat_at(name, AtFlags::STATX_DONT_SYNC);
+        found.map_err(|errno| MountError::new(Action::Refresh, path, errno))
     }
 
     /// Opens the regular file `name` for reading; anything else is refused without waiting for a writer.

@@ -57,7 +57,7 @@ impl<J: Send + 'static> Workers<J> {
         let mut state = self.queue.state();
         let left = state.todo.len();
         state.todo.extend(jobs);
-        let woken = hands.saturating_add(left).min(state.todo.len()).min(state.idle);
+        let woken = hands.max(1).saturating_add(left).min(state.todo.len()).min(state.idle);
         drop(state);
         (0..woken).for_each(|_| self.queue.more.notify_one());
     }

@@ -41,6 +41,9 @@ const FIRST_ROOM: f64 = 8.0;
 /// How long a baseline stands at least, and twice that at most: a server that is slower for good becomes the usual.
 const EPOCH: Duration = Duration::from_secs(300);
 
+/// How long there is no room and no answer until calls count as stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+
 /// How fast one mount may be asked, as its answers tell.
 #[derive(Debug, Clone)]
 pub struct Brake {
@@ -154,6 +157,48 @@ impl Brake {
         let room = self.room.max(needed.ceil()).min(self.most) as usize;
         room
     }
+
+    /// The same beside so many calls that are stuck, and all together at most what was allowed.
+    #[must_use]
+    pub fn room_beside(&self, stuck: usize) -> usize {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a count, and at least 2"
+        )]
+        let most = self.most as usize;
+        (self.room() + stuck).min(most)
+    }
+}
+
+/// Calls that hang while others would be answered: one of the server's disks is away. Else as few of them as there is
+/// room for would stop the looks at everything else.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stuck {
+    calls: usize,
+    still_since: Timestamp,
+}
+
+impl Stuck {
+    /// How many they are.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.calls
+    }
+
+    /// Notes that a call returned, with so many still under way.
+    pub fn returned(&mut self, under_way: usize, now: Timestamp) {
+        *self = Self { calls: self.calls.min(under_way), still_since: now };
+    }
+
+    /// Notes how it stands: without room for one more and without an answer, all that are under way are stuck in the end.
+    pub fn observe(&mut self, has_room: bool, under_way: usize, now: Timestamp) {
+        if has_room {
+            self.still_since = now;
+        } else if now.since(self.still_since) >= STUCK_AFTER {
+            *self = Self { calls: under_way, still_since: now };
+        }
+    }
 }
 
 #[cfg(test)]
@@ -230,6 +275,35 @@ mod tests {
         let now = go(&mut brake, 0, 5_000, FAST);
         go(&mut brake, now, 5_000, SLOW_NOW);
         assert_eq!(brake.room(), 30, "300 calls a second of 50 ms each, twice over");
+    }
+
+    /// Calls start as there is room, those of the first `hanging` never return, the others at once.
+    #[test]
+    fn calls_that_hang_take_no_room_from_others() {
+        let (brake, mut stuck) = (Brake::new(64, Timestamp::default()), Stuck::default());
+        let (mut hanging, mut answered) = (0, Vec::new());
+        for second in 0..120 {
+            let now = Timestamp::default().plus(Duration::from_secs(second));
+            if second == 60 {
+                // The disk is back.
+                (1..=hanging).rev().for_each(|left| stuck.returned(left - 1, now));
+                hanging = 0;
+            }
+            let room = |stuck: &Stuck| brake.room_beside(stuck.calls());
+            while hanging < 20 && second < 60 && hanging < room(&stuck) {
+                hanging += 1;
+            }
+            let has_room = hanging < room(&stuck);
+            if has_room {
+                answered.push(second);
+                stuck.returned(hanging, now);
+            }
+            stuck.observe(has_room, hanging, now);
+        }
+        assert_eq!(answered.first(), Some(&20), "8 hang at once, 8 more after 10 s, then the last 4");
+        assert_eq!(answered.len(), 100, "from then on others are answered");
+        assert_eq!(stuck.calls(), 0);
+        assert_eq!(brake.room_beside(1000), 64);
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod tests;
 mod weights;
 
 pub use adaptive::Schedule;
-pub use brake::Brake;
+pub use brake::{Brake, Stuck};
 pub use pacer::Pacer;
 pub use racy::{MAX_RACY_AGE, ServerTime};
 pub use saved::{Saved, SavedClock};
