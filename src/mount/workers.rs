@@ -280,6 +280,14 @@ mod tests {
     }
 
     #[test]
+    fn work_that_takes_no_time_is_done_too() {
+        let basket = Basket::new(|_| true);
+        let pool = start(1, &basket);
+        pool.submit([(None, 0)], 0);
+        assert_eq!(when_called(&basket), [0]);
+    }
+
+    #[test]
     fn what_cannot_wait_is_told_at_once() {
         let basket = Basket::new(|number| *number != 1);
         let pool = start(1, &basket);
