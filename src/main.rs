@@ -306,11 +306,20 @@ fn start_log(settings: &LogSettings) {
     // them, that aborts the process (mio 1.2.5, tracing-subscriber 0.3.23).
     let silent = "mio=debug".parse().expect("a directive");
     let filter = EnvFilter::builder().parse_lossy(&settings.filter).add_directive(silent);
+    let is_terminal = io::stderr().is_terminal();
+    // On a terminal the progress of a one-shot run may stand in the line; it is drawn again soon.
+    let stderr = move || {
+        let mut stderr = io::stderr();
+        if is_terminal {
+            let _ = stderr.write_all(b"\r\x1b[2K");
+        }
+        stderr
+    };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(stderr)
         .with_target(false)
-        .with_ansi(io::stderr().is_terminal());
+        .with_ansi(is_terminal);
     match settings.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

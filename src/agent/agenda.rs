@@ -2,11 +2,11 @@
 //!
 //! The schedule itself numbers directories densely and knows no store; here the two meet.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use super::appointments::Appointments;
 use super::engine::Settings;
+use super::numbers::ByDirectory;
 use crate::model::Timestamp;
 use crate::schedule::{Budget, Glance, Outlook, Pacer, Schedule, Sighting, Slot, Terms};
 use crate::store::{DirId, LEARNT_A_ROW, RootId, Store, StoreError};
@@ -17,8 +17,13 @@ const ROWS_AT_ONCE: u64 = 64;
 /// How much more than what the interval needs is spent however slow the server is: listings cost too.
 const RESERVE: f64 = 1.2;
 
-/// The least pause between two tries to find what is due, so that no rounding of times keeps a processor busy.
-const MOMENT: Duration = Duration::from_millis(1);
+/// The pause between two tries to find what is due, in parts of the promise: looks that fall due within it go together,
+/// since waking up costs more than they do. A twelfth of what deadlines leave for waiting.
+const MOMENT: u32 = 600;
+
+/// At least this much of a pause, so that no rounding of times keeps a processor busy; and no more than this, by which
+/// news may come later.
+const MOMENTS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
 
 /// A time after every other.
 const NEVER: Timestamp = Timestamp { seconds: i64::MAX / 1_000_000_000, nanoseconds: 0 };
@@ -48,7 +53,7 @@ pub(super) struct Agenda {
     /// What a one-shot run has still to do; `None` in an agent.
     run: Option<OneRun>,
     schedule: Schedule,
-    slots: HashMap<DirId, Slot>,
+    slots: ByDirectory<Slot>,
     dirs: Vec<DirId>,
     /// Looks that are owed at their time, before any other.
     appointments: Appointments,
@@ -85,7 +90,7 @@ impl Agenda {
             seed,
             run,
             schedule,
-            slots: HashMap::new(),
+            slots: ByDirectory::default(),
             dirs: Vec::new(),
             appointments: Appointments::default(),
             not_before: Timestamp::default(),
@@ -198,7 +203,7 @@ impl Agenda {
             Some(run) => run.take(&mut self.schedule, now),
         };
         if slot.is_none() {
-            self.not_before = now.plus(MOMENT);
+            self.not_before = now.plus((self.terms.promise / MOMENT).clamp(MOMENTS[0], MOMENTS[1]));
         }
         slot.and_then(|slot| self.dirs.get(index(slot)).copied())
     }
