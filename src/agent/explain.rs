@@ -6,6 +6,7 @@ use std::path::Path;
 use super::file::reason_in_words;
 use super::place::Place;
 use super::report::{self, Live};
+use crate::dispatch::SinkName;
 use crate::model::{Handover, MessageId, RelPath, Timestamp};
 use crate::rules::{FileRules, JUNK, Judgement};
 use crate::status::Explanation;
@@ -31,8 +32,7 @@ pub(super) fn explain(store: &Store, path: &Path, live: Option<&Live>) -> Result
     } else if let Some(row) = place.waiting(store)? {
         waiting(&row, &mut told);
     } else if let Some(known) = place.known(store)? {
-        seen(store, &place, &known.file, &mut told)?;
-        sinks_away(store, live, &known.file, &mut told)?;
+        seen(store, live, &place, &known.file, &mut told)?;
     } else {
         never_seen(store, &place, &mut told)?;
     }
@@ -72,7 +72,13 @@ fn waiting(row: &WaitRow, told: &mut Explanation) {
     told.add("modified, by the server's clock", row.stamp.mtime);
 }
 
-fn seen(store: &Store, place: &Place, file: &SeenFile, told: &mut Explanation) -> Result<(), StoreError> {
+fn seen(
+    store: &Store,
+    live: Option<&Live>,
+    place: &Place,
+    file: &SeenFile,
+    told: &mut Explanation,
+) -> Result<(), StoreError> {
     told.add("size", file.stamp.size);
     told.add("modified, by the server's clock", file.stamp.mtime);
     if let Content::Hashed(hash) = &file.content {
@@ -98,7 +104,7 @@ fn seen(store: &Store, place: &Place, file: &SeenFile, told: &mut Explanation) -
                 Some(row) => handed_over(row, told),
                 None => told.add("when", "longer ago than the history (--history) reaches"),
             }
-            sent(store, seq, told)?;
+            sent(store, live, seq, told)?;
         }
     }
     Ok(())
@@ -112,32 +118,28 @@ fn handed_over(row: &Handover, told: &mut Explanation) {
     told.add("analysis", format!("{}{detail}", row.analysis.status.as_str()));
 }
 
-/// Which sinks have it: when each confirmed is not kept.
-fn sent(store: &Store, seq: u64, told: &mut Explanation) -> Result<(), StoreError> {
+/// Which sinks have it (when each confirmed is not kept), and why others do not.
+fn sent(store: &Store, live: Option<&Live>, seq: u64, told: &mut Explanation) -> Result<(), StoreError> {
     let refused = store.refused()?;
-    for sink in crate::dispatch::SinkName::ALL {
-        let Some(cursor) = store.cursor(sink.as_str())? else { continue };
-        let reason = refused.iter().find(|(name, entry)| name == sink.as_str() && entry.seq == seq);
+    for line in report::sinks(store, live)? {
+        let reason = refused.iter().find(|(name, entry)| *name == line.sink && entry.seq == seq);
         let state = match reason {
             Some((_, entry)) => format!("refused: {}", entry.reason),
-            None if cursor.confirmed >= seq => "confirmed".to_owned(),
-            None => format!("not sent yet: {} handovers are before it", seq - cursor.confirmed - 1),
+            None if seq <= store.attached_after(&line.sink)? => {
+                if line.sink == SinkName::Redis.as_str() {
+                    "counted in the totals that it got when it was attached".to_owned()
+                } else {
+                    "never sent: the sink was attached later".to_owned()
+                }
+            }
+            None if line.confirmed >= seq => "confirmed".to_owned(),
+            None if live.is_some() && !line.is_attached() => {
+                "not sent: this run does not send there".to_owned()
+            }
+            None => format!("not sent yet: {} handovers are before it", seq - line.confirmed - 1),
         };
-        told.add(&format!("to {sink}"), state);
-    }
-    Ok(())
-}
-
-/// Which sinks cannot be reached that do not have it yet; only a running agent knows.
-fn sinks_away(
-    store: &Store,
-    live: Option<&Live>,
-    file: &SeenFile,
-    told: &mut Explanation,
-) -> Result<(), StoreError> {
-    let lines = report::sinks(store, live)?.into_iter().filter(|line| line.confirmed < file.seq);
-    for line in lines {
-        if let Some(reason) = line.reason {
+        told.add(&format!("to {}", line.sink), state);
+        if let Some(reason) = line.reason.filter(|_| line.confirmed < seq) {
             told.add(&format!("{} is {}", line.sink, line.state), reason);
         }
     }

@@ -70,6 +70,12 @@ fn tells_which_sink_is_away() {
         eventually("the refused connection", || Some(told()).filter(|told| told.contains("amqp is down: ")));
     assert!(told.contains("to amqp: not sent yet: 0 handovers are before it"), "{told}");
     agent.stop();
+
+    let agent = scout.agent(&[]);
+    let unused = "to amqp: not sent: this run does not send there";
+    check_explained(&scout, "root/a.tgz", "handed over", &[unused, "to events: "]);
+    assert!(scout.tell(&["status"]).contains("\n amqp    not in use  0 "), "{}", scout.tell(&["status"]));
+    agent.stop();
     check_explained(&scout, "root/a.tgz", "handed over", &["to amqp: not sent yet"]);
 }
 
@@ -142,12 +148,22 @@ fn tells_of_directories_that_are_gone_and_of_roots_out_of_reach() {
 }
 
 #[test]
-fn tells_what_was_refused_and_what_is_older_than_the_history() {
+fn tells_what_was_refused_never_sent_or_is_older_than_the_history() {
     let scout = Scout::new();
     let rabbit = RabbitServer::start();
+    scout.put("a.tgz", &job(1));
+    scout.once(&[]);
     let long = format!("jobid=1\nevents=1\nexitcode=0\nsystem={}\n", "x".repeat(100_000));
     scout.put("long.tgz", &archive_with(&long));
-    scout.once(&["--amqp", &rabbit.url(), "--events"]);
+    let amqp = rabbit.url();
+    let done = scout.once(&["--amqp", &amqp, "--events"]);
+    // The queue was not there: that is nothing to complain of.
+    assert!(done.stderr.contains("Declared the queue") && !done.stderr.contains("ERROR"), "{}", done.stderr);
+    let later = "to amqp: never sent: the sink was attached later";
+    check_explained(&scout, "root/a.tgz", "handed over", &["to events: confirmed", later]);
+    scout.tell(&["index", "requeue", "--since", "1h", "--sink", "amqp"]);
+    scout.once(&["--amqp", &amqp, "--events"]);
+    check_explained(&scout, "root/a.tgz", "handed over", &["to amqp: confirmed"]);
     let refused = "to amqp: refused: ";
     check_explained(
         &scout,
@@ -161,7 +177,7 @@ fn tells_what_was_refused_and_what_is_older_than_the_history() {
         scout.once(&["--history", "1ms"]);
         Some(scout.tell(&["explain", "root/long.tgz"])).filter(|told| !told.contains("as: appeared"))
     });
-    let facts = ["when: longer ago than the history (--history) reaches", "id: ", "blake3: ", "number: 1"];
+    let facts = ["when: longer ago than the history (--history) reaches", "id: ", "blake3: ", "number: 2"];
     for fact in facts {
         assert!(forgotten.contains(fact), "{forgotten}");
     }

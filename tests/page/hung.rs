@@ -56,10 +56,10 @@ fn serve_recorded(port: u16) -> u16 {
 
 fn answer(mut stream: TcpStream, port: u16) {
     let mut head = Vec::new();
-    let mut chunk = [0; 4096];
+    let mut bytes = [0; 4096];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        match stream.read(&mut chunk) {
-            Ok(read) if read > 0 => head.extend_from_slice(&chunk[..read]),
+        match stream.read(&mut bytes) {
+            Ok(read) if read > 0 => head.extend_from_slice(&bytes[..read]),
             // The browser thought better of it.
             _ => return,
         }

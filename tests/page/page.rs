@@ -56,6 +56,7 @@ fn tells_the_truth_while_things_break_and_mend() {
     browser.width(1280, false);
     browser.go(&format!("http://127.0.0.1:{port}/"));
     all_is_well(&mut browser, &scout);
+    browser.shows("asof", "As of ");
     browser.shows("figures", "Handed over\n40");
     browser.shows("waiting", "2026/00/cut.tgz\ttruncated");
     browser.shows("map-says", "42 directories. None over the bound of 1 s.");
