@@ -123,11 +123,14 @@ impl Agenda {
     /// Adds a directory that is due at once.
     pub(super) fn add(&mut self, dir: DirId, parent: Option<DirId>, now: Timestamp) {
         if let Some(slot) = self.slots.get(&dir).copied() {
+            self.not_before = self.not_before.min(now);
             return self.schedule.request(slot, now);
         }
         let parent = parent.and_then(|parent| self.slots.get(&parent).copied());
         let slot = self.schedule.insert(parent, now);
         self.enter(dir, slot);
+        // What is new has no moment to wait for.
+        self.not_before = self.not_before.min(now);
         if let Some(run) = &mut self.run {
             run.is_over = false;
         }
@@ -175,6 +178,7 @@ impl Agenda {
 
     /// Asks for a look at a directory at `at`, unless one comes earlier anyway.
     pub(super) fn request(&mut self, dir: DirId, at: Timestamp) {
+        self.not_before = self.not_before.min(at);
         if let Some(slot) = self.slots.get(&dir) {
             self.schedule.request(*slot, at);
         }
@@ -199,6 +203,7 @@ impl Agenda {
             return Some(dir);
         }
         let slot = match &mut self.run {
+            None if now < self.not_before => return None,
             None => self.schedule.take_due(now),
             Some(run) => run.take(&mut self.schedule, now),
         };

@@ -302,16 +302,16 @@ mod tests {
     fn what_a_hanging_thread_leaves_lying_is_done_by_others() {
         let basket = Basket::new(|_| true);
         let pool = start(4, &basket);
-        let (go_on, hangs) = hanging();
-        pool.submit([(hangs, 0), (None, 1), (None, 2)], 1);
-        // Until a thread has met the job that hangs.
+        let ((one_goes_on, one_hangs), (other_goes_on, other_hangs)) = (hanging(), hanging());
+        pool.submit([(one_hangs, 0), (other_hangs, 1), (None, 2)], 1);
+        // Until a thread has met the first job that hangs.
         while pool.queue.state().todo.len() == 3 {
             thread::yield_now();
         }
         pool.submit([], 0);
-        assert_eq!(take(&basket, 2), [1, 2]);
-        drop(go_on);
-        assert_eq!(take(&basket, 1), [0]);
+        assert_eq!(take(&basket, 1), [2], "not behind the other that hangs");
+        drop((one_goes_on, other_goes_on));
+        assert_eq!(take(&basket, 2), [0, 1]);
     }
 
     #[test]
