@@ -313,11 +313,20 @@ fn start_log(settings: &LogSettings) {
     }
     let directives = silent.into_iter().map(|directive| directive.parse().expect("a directive"));
     let filter = directives.fold(filter, EnvFilter::add_directive);
+    let is_terminal = io::stderr().is_terminal();
+    // On a terminal the progress of a one-shot run may stand in the line; it is drawn again soon.
+    let stderr = move || {
+        let mut stderr = io::stderr();
+        if is_terminal {
+            let _ = stderr.write_all(b"\r\x1b[2K");
+        }
+        stderr
+    };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(stderr)
         .with_target(false)
-        .with_ansi(io::stderr().is_terminal());
+        .with_ansi(is_terminal);
     match settings.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

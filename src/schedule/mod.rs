@@ -25,7 +25,7 @@ mod tests;
 mod weights;
 
 pub use adaptive::Schedule;
-pub use brake::Brake;
+pub use brake::{Brake, Stuck};
 pub use glance::Glance;
 pub use pacer::Pacer;
 pub use racy::{MAX_RACY_AGE, ServerTime};
