@@ -150,8 +150,10 @@ fn a_page_is_kept_up_to_date_and_pages_leave_room_for_scrapes() {
 fn explain_takes_whole_paths_and_those_below_a_root() {
     let scout = Scout::new();
     scout.put("a/1 %.tgz", &job(1));
-    let (agent, port) = serving(&scout, &[]);
-    scout.await_events(1);
+    std::fs::create_dir(scout.beside("other")).unwrap();
+    std::fs::write(scout.beside("other/of the other root.tgz"), job(2)).unwrap();
+    let (agent, port) = serving(&scout, &["other"]);
+    scout.await_events(2);
     let explained = |path: &str| {
         let query: String =
             url::form_urlencoded::Serializer::new(String::new()).append_pair("path", path).finish();
@@ -161,6 +163,7 @@ fn explain_takes_whole_paths_and_those_below_a_root() {
     };
     assert_eq!(explained("a/1 %.tgz"), "handed over");
     assert_eq!(explained(scout.path("a/1 %.tgz").to_str().unwrap()), "handed over");
+    assert_eq!(explained("of the other root.tgz"), "handed over", "not below the first root, but known");
     assert_eq!(explained("a/2.tgz"), "not on record");
     assert_eq!(explained("/etc/passwd"), "not below any directory that this agent watches or watched");
     assert_eq!(get(port, "/explain").status, 400);
