@@ -28,12 +28,14 @@ pub(crate) enum Contender {
     Oracle,
     /// Knows the intensities of the moment, and has no bound to keep.
     Clairvoyant,
+    /// Knows the intensities of the moment, and keeps the bound as the others do.
+    Bounded,
 }
 
 impl Contender {
     /// All, in the order of the table.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Fixed, Self::BackOff, Self::Ours, Self::Oracle, Self::Clairvoyant];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Fixed, Self::BackOff, Self::Ours, Self::Oracle, Self::Clairvoyant, Self::Bounded];
 
     /// What it is called in a table.
     pub(crate) fn title(self) -> &'static str {
@@ -43,6 +45,7 @@ impl Contender {
             Self::Ours => "nfs-scout",
             Self::Oracle => "knows mean rates",
             Self::Clairvoyant => "knows intensities",
+            Self::Bounded => "knows intensities, keeps the bound",
         }
     }
 }
@@ -53,10 +56,12 @@ pub(crate) struct Results {
     pub(crate) name: &'static str,
     /// Its name in the table.
     pub(crate) title: &'static str,
+    /// The families that it is a mix of.
+    pub(crate) parts: Vec<&'static str>,
     /// Budget, bound and length.
     pub(crate) frame: Frame,
     /// One for each policy, in the order of [`Contender::ALL`]; `None` where it was not run or is not defined.
-    pub(crate) scores: [Option<Score>; 5],
+    pub(crate) scores: [Option<Score>; Contender::ALL.len()],
 }
 
 impl Results {
@@ -78,7 +83,8 @@ pub(crate) fn contest(
         .rev()
         .flat_map(|workload| contenders.iter().map(move |contender| (workload, *contender)))
         .collect();
-    let (next, scores) = (AtomicUsize::new(0), Mutex::new(vec![[None; 5]; workloads.len()]));
+    let (next, scores) =
+        (AtomicUsize::new(0), Mutex::new(vec![[const { None }; Contender::ALL.len()]; workloads.len()]));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
@@ -95,8 +101,9 @@ pub(crate) fn contest(
     });
     let scores = scores.into_inner().expect("no thread panics with the lock");
     let results = workloads.iter().zip(scripts).zip(scores).filter_map(|((workload, script), scores)| {
-        let frame = script.into_inner()?.frame;
-        Some(Results { name: workload.name, title: workload.title, frame, scores })
+        let Script { frame, parts, .. } = script.into_inner()?;
+        let parts = parts.into_iter().map(|(name, _)| name).collect();
+        Some(Results { name: workload.name, title: workload.title, parts, frame, scores })
     });
     results.collect()
 }
@@ -112,8 +119,9 @@ pub(crate) fn play(script: &Script, contender: Contender, seed: u64) -> Option<S
             let intervals = oracle::intervals(script.means.as_ref()?, frame);
             run(script, Paced::oracle(frame, intervals), false)
         }
-        Contender::Clairvoyant if script.has_intensities => run(script, Paced::clairvoyant(script), true),
-        Contender::Clairvoyant => return None,
+        Contender::Clairvoyant | Contender::Bounded if !script.has_intensities => return None,
+        Contender::Clairvoyant => run(script, Paced::clairvoyant(script, false), true),
+        Contender::Bounded => run(script, Paced::clairvoyant(script, true), true),
     })
 }
 

@@ -52,7 +52,7 @@ pub(crate) fn run<P: Policy>(script: &Script, policy: P, clairvoyant: bool) -> S
         script,
         server: Server::new(script),
         policy,
-        tally: Tally::new(&script.frame),
+        tally: Tally::new(&script.frame, script.parts.len()),
         directories: vec![Kept::default(); script.directories.len()],
         flying: VecDeque::new(),
         told: if clairvoyant { 0 } else { script.news.len() },
@@ -115,9 +115,9 @@ impl<P: Policy> Engine<'_, P> {
             self.tally.gap(now - looked);
         }
         known.flying = true;
-        let tally = &mut self.tally;
-        let look = self.server.look(dir, now, |at, files| tally.found(at, now + ROUND_TRIP, files));
-        self.tally.paid(now, look.rpcs);
+        let (tally, part) = (&mut self.tally, self.script.part(dir));
+        let look = self.server.look(dir, now, |at, files| tally.found(part, at, now + ROUND_TRIP, files));
+        self.tally.paid(part, now, look.rpcs);
         self.flying.push_back((now, dir, look));
     }
 

@@ -41,7 +41,7 @@ pub(crate) struct Paced {
     bound: f64,
     directories: Vec<State>,
     keys: BinaryHeap<Reverse<Key>>,
-    /// The directories by their last look.
+    /// The directories by their last look, and which of their looks that was.
     deadlines: VecDeque<(f64, Dir, u32)>,
     /// There from the start and not looked at.
     cold: VecDeque<Dir>,
@@ -57,6 +57,8 @@ struct State {
     known: bool,
     /// Counts its keys: a key of another count is out of date.
     edition: u32,
+    /// Counts its looks.
+    looks: u32,
     key: f64,
     stride: f64,
 }
@@ -102,8 +104,8 @@ impl Paced {
         Self::new(frame, intervals.len(), Law::Oracle { intervals })
     }
 
-    /// The best interval for the intensity of the moment, told of each new directory, and without any bound.
-    pub(crate) fn clairvoyant(script: &Script) -> Self {
+    /// The best interval for the intensity of the moment, told of each new directory, without any bound or with it.
+    pub(crate) fn clairvoyant(script: &Script, bounded: bool) -> Self {
         let unknown = Mean { listing: 1.0, ..Mean::default() };
         let mut means = script.means.clone().unwrap_or_else(|| vec![unknown; script.directories.len()]);
         for mean in &mut means {
@@ -112,7 +114,9 @@ impl Paced {
         }
         let law = Clairvoyant { means, price: 0.0, seen: (0.0, 0.0) };
         let mut paced = Self::new(&script.frame, script.directories.len(), Law::Clairvoyant(law));
-        paced.bound = f64::INFINITY;
+        if !bounded {
+            paced.bound = f64::INFINITY;
+        }
         paced
     }
 
@@ -150,8 +154,8 @@ impl Paced {
 
     fn await_bound(&mut self, dir: Dir, since: f64) {
         if self.bound.is_finite() {
-            let edition = self.directories[dir as usize].edition;
-            self.deadlines.push_back((since + self.bound, dir, edition));
+            let looks = self.directories[dir as usize].looks;
+            self.deadlines.push_back((since + self.bound, dir, looks));
         }
     }
 
@@ -162,7 +166,8 @@ impl Paced {
 
     /// The directory is being looked at: no key of it holds until the look is done.
     fn start(&mut self, dir: Dir, now: f64) -> Dir {
-        self.directories[dir as usize].edition += 1;
+        let state = &mut self.directories[dir as usize];
+        (state.edition, state.looks) = (state.edition + 1, state.looks + 1);
         self.paid = self.paid.max(now - SAVING) + 1.0 / self.budget;
         dir
     }
@@ -184,8 +189,9 @@ impl Policy for Paced {
     }
 
     fn take(&mut self, now: f64) -> Option<Dir> {
-        while let Some(&(due, dir, edition)) = self.deadlines.front() {
-            if !self.is_current(dir, edition) {
+        while let Some(&(due, dir, looks)) = self.deadlines.front() {
+            let state = &self.directories[dir as usize];
+            if !state.known || state.looks != looks {
                 self.deadlines.pop_front();
             } else if due <= now {
                 self.deadlines.pop_front();

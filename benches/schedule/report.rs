@@ -13,14 +13,14 @@ const EQUAL_WITHIN: f64 = 0.03;
 pub(crate) fn table(results: &[Results]) -> String {
     let mut text = String::from(
         "| workload | fixed interval | back-off | **nfs-scout** | p50 / p99 / max | knows mean rates | knows \
-         intensities | fixed / nfs-scout | nfs-scout / mean rates | RPCs/s | largest gap |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+         intensities | and keeps the bound | fixed / nfs-scout | nfs-scout / mean rates | RPCs/s | largest gap |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for result in results {
         let mean = |contender| cell(result.score(contender), |score| seconds(score.mean));
         let ours = result.score(Contender::Ours);
         let line = format!(
-            "| {} | {} | {} | **{}** | {} | {} | {} | {} | {} | {} | {} |\n",
+            "| {} | {} | {} | **{}** | {} | {} | {} | {} | {} | {} | {} | {} |\n",
             result.title,
             mean(Contender::Fixed),
             mean(Contender::BackOff),
@@ -33,6 +33,7 @@ pub(crate) fn table(results: &[Results]) -> String {
             )),
             mean(Contender::Oracle),
             mean(Contender::Clairvoyant),
+            mean(Contender::Bounded),
             ratio(result, Contender::Fixed, Contender::Ours)
                 .map_or("-".to_owned(), |it| format!("{it:.1} x")),
             ratio(result, Contender::Ours, Contender::Oracle).map_or("-".to_owned(), |it| format!("{it:.2}")),
@@ -69,6 +70,30 @@ pub(crate) fn details(results: &[Results]) -> String {
             by(contender, Contender::Oracle),
         );
         text.push_str(&line);
+    }
+    text + &by_part(results)
+}
+
+/// How long the files of each family of a mix waited, and what was spent on them.
+fn by_part(results: &[Results]) -> String {
+    let mut text = String::new();
+    for result in results.iter().filter(|result| !result.parts.is_empty()) {
+        let seconds = result.frame.end - result.frame.warm_up;
+        let policies: Vec<_> = scores(std::slice::from_ref(result)).collect();
+        let _ = write!(text, "\n| {} (s / RPCs a second) |", result.name);
+        for (_, contender, _) in &policies {
+            let _ = write!(text, " {} |", contender.title());
+        }
+        let _ = write!(text, "\n|---|{}\n", "--:|".repeat(policies.len()));
+        for (part, name) in result.parts.iter().enumerate() {
+            let _ = write!(text, "| {name} |");
+            for (_, _, score) in &policies {
+                let part = score.parts[part];
+                let mean = part.waited / part.files as f64;
+                let _ = write!(text, " {} / {:.1} |", self::seconds(mean), part.rpcs as f64 / seconds);
+            }
+            text.push('\n');
+        }
     }
     text
 }

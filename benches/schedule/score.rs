@@ -11,10 +11,22 @@ pub(crate) struct Tally {
     looks: u64,
     gap: f64,
     empty_promises: u64,
+    parts: Vec<Part>,
+}
+
+/// What one family of a mix got.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Part {
+    /// Files counted.
+    pub(crate) files: u64,
+    /// Their latencies together, in seconds.
+    pub(crate) waited: f64,
+    /// RPCs spent on it in the measured time.
+    pub(crate) rpcs: u64,
 }
 
 /// What came out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Score {
     /// Files counted.
     pub(crate) files: u64,
@@ -36,26 +48,39 @@ pub(crate) struct Score {
     pub(crate) unseen: u64,
     /// How often the policy said that something was due and then gave nothing.
     pub(crate) empty_promises: u64,
+    /// By family of a mix.
+    pub(crate) parts: Vec<Part>,
 }
 
 impl Tally {
     /// Nothing measured yet.
-    pub(crate) fn new(frame: &Frame) -> Self {
-        Self { frame: *frame, found: Vec::new(), rpcs: 0, looks: 0, gap: 0.0, empty_promises: 0 }
+    pub(crate) fn new(frame: &Frame, parts: usize) -> Self {
+        Self {
+            frame: *frame,
+            found: Vec::new(),
+            rpcs: 0,
+            looks: 0,
+            gap: 0.0,
+            empty_promises: 0,
+            parts: vec![Part::default(); parts.max(1)],
+        }
     }
 
-    /// Files that came at `at` were found at `now`.
-    pub(crate) fn found(&mut self, at: f64, now: f64, files: u32) {
+    /// Files of a part that came at `at` were found at `now`.
+    pub(crate) fn found(&mut self, part: usize, at: f64, now: f64, files: u32) {
         if (self.frame.warm_up..self.frame.end).contains(&at) {
+            self.parts[part].files += u64::from(files);
+            self.parts[part].waited += (now - at) * f64::from(files);
             self.found.push(((now - at) as f32, files));
         }
     }
 
-    /// RPCs were spent at `now`.
-    pub(crate) fn paid(&mut self, now: f64, rpcs: u32) {
+    /// RPCs were spent on a part at `now`.
+    pub(crate) fn paid(&mut self, part: usize, now: f64, rpcs: u32) {
         self.looks += 1;
         if (self.frame.warm_up..self.frame.end).contains(&now) {
             self.rpcs += u64::from(rpcs);
+            self.parts[part].rpcs += u64::from(rpcs);
         }
     }
 
@@ -85,6 +110,7 @@ impl Tally {
             gap: self.gap,
             unseen,
             empty_promises: self.empty_promises,
+            parts: self.parts,
         }
     }
 

@@ -41,8 +41,17 @@ pub(crate) struct Script {
     pub(crate) means: Option<Vec<Mean>>,
     /// Whether `news` tells the intensities of all.
     pub(crate) has_intensities: bool,
+    /// The families that a mix is made of, each with its first directory.
+    pub(crate) parts: Vec<(&'static str, Dir)>,
     /// Budget, bound and length.
     pub(crate) frame: Frame,
+}
+
+impl Script {
+    /// The part of a mix that a directory belongs to; all of a workload that is no mix is one part.
+    pub(crate) fn part(&self, dir: Dir) -> usize {
+        self.parts.partition_point(|(_, first)| *first <= dir).saturating_sub(1)
+    }
 }
 
 /// How a directory begins.
@@ -113,6 +122,7 @@ pub(crate) struct Writer {
     events: Vec<Event>,
     news: Vec<News>,
     means: Vec<Mean>,
+    parts: Vec<(&'static str, Dir)>,
     stationary: bool,
     has_intensities: bool,
 }
@@ -127,6 +137,7 @@ impl Writer {
             events: Vec::new(),
             news: Vec::new(),
             means: Vec::new(),
+            parts: Vec::new(),
             stationary: true,
             has_intensities: true,
         };
@@ -222,6 +233,11 @@ impl Writer {
         self.directories[dir as usize].names = names;
     }
 
+    /// What is added from now on is part `name` of a mix.
+    pub(crate) fn part(&mut self, name: &'static str) {
+        self.parts.push((name, self.directories.len() as Dir));
+    }
+
     /// The directories come and go, so that mean rates say nothing.
     pub(crate) fn not_stationary(&mut self) {
         self.stationary = false;
@@ -259,6 +275,7 @@ impl Writer {
             news: self.news,
             means: self.stationary.then_some(self.means),
             has_intensities: self.has_intensities,
+            parts: self.parts,
             frame: self.frame,
         }
     }

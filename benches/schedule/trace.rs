@@ -42,7 +42,13 @@ pub(crate) fn replay(path: &Path, seed: u64) -> Result<String, String> {
     let file = File::open(path).map_err(|error| in_file(error.to_string()))?;
     let (head, lines) = read(BufReader::new(file)).map_err(in_file)?;
     let script = script(&head, &lines);
-    let mut results = Results { name: "trace", title: "trace", frame: script.frame, scores: [None; 5] };
+    let mut results = Results {
+        name: "trace",
+        title: "trace",
+        parts: Vec::new(),
+        frame: script.frame,
+        scores: [const { None }; Contender::ALL.len()],
+    };
     for contender in [Contender::Fixed, Contender::BackOff, Contender::Ours] {
         results.scores[contender as usize] = play(&script, contender, seed);
     }

@@ -302,21 +302,22 @@ fn cron(writer: &mut Writer, share: Share) {
 /// The families above in one tree, each with its part of the directories and an equal part of the files.
 fn mixed(writer: &mut Writer, share: Share) {
     type Fill = fn(&mut Writer, Share);
-    let parts: [(f64, Fill); 11] = [
-        (0.15, |writer, share| zipfian(writer, share, 1.0)),
-        (0.15, |writer, share| zipfian(writer, share, 1.5)),
-        (0.10, |writer, share| zipfian(writer, share, 0.0)),
-        (0.10, trees::dates),
-        (0.10, bursts),
-        (0.10, campaigns),
-        (0.05, day_and_night),
-        (0.05, waking),
-        (0.05, trees::new_directories),
-        (0.10, trees::drop_folders),
-        (0.05, cron),
+    let parts: [(&str, f64, Fill); 11] = [
+        ("zipf-1.0", 0.15, |writer, share| zipfian(writer, share, 1.0)),
+        ("zipf-1.5", 0.15, |writer, share| zipfian(writer, share, 1.5)),
+        ("equal", 0.10, |writer, share| zipfian(writer, share, 0.0)),
+        ("date-tree", 0.10, trees::dates),
+        ("bursts", 0.10, bursts),
+        ("campaigns", 0.10, campaigns),
+        ("day-night", 0.05, day_and_night),
+        ("dead-wakes", 0.05, waking),
+        ("new", 0.05, trees::new_directories),
+        ("drop", 0.10, trees::drop_folders),
+        ("cron", 0.05, cron),
     ];
     let rate = share.rate / parts.len() as f64;
-    for (part, fill) in parts {
+    for (name, part, fill) in parts {
+        writer.part(name);
         let directories = (share.directories as f64 * part) as usize;
         fill(writer, Share { directories, rate });
     }
