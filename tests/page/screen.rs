@@ -1,6 +1,9 @@
 //! `status` on a terminal: once, and anew and anew.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
+
+use serde_json::Value;
 
 use crate::job;
 use crate::support::eventually;
@@ -72,9 +75,7 @@ fn a_root_s_name_forges_no_line() {
     let exported = finish(scout.command(&["index", "export"]).args(["--state", "state"]));
     check(
         "index export",
-        &serde_json::from_str::<serde_json::Value>(&exported.stdout).unwrap()["root"]
-            .to_string()
-            .replace(r"\\", r"\"),
+        &serde_json::from_str::<Value>(&exported.stdout).unwrap()["root"].to_string().replace(r"\\", r"\"),
     );
     let agent = crate::support::scout::Agent::start(run(&["--interval", "200ms"]), scout.beside("log"));
     agent.logged("Cannot watch the root");
@@ -98,24 +99,23 @@ fn of_many_directories_the_hottest_and_the_stalest_are_told() {
     let status = eventually("the hot one to be told", || {
         let status = told(&["status"]);
         let lines = status["directories"].as_array().unwrap();
-        let heat = |line: &serde_json::Value| line["files_per_hour"].as_f64().unwrap();
+        let heat = |line: &Value| line["files_per_hour"].as_f64().unwrap();
         let hottest = lines.iter().max_by(|a, b| heat(a).total_cmp(&heat(b))).unwrap();
         (hottest["path"] == hot.as_str()).then_some(status)
     });
     assert_eq!(status["roots"][0]["directories"], 901);
-    // 400 of 901 at random would hold the one looked at longest ago about every second time.
-    for _ in 0..15 {
+    // 400 of 901 at random would hold the one looked at longest ago about every second time: it is asked until 12 were told.
+    let mut stalest = BTreeSet::new();
+    eventually("twelve to be looked at longest ago in turn", || {
         let status = told(&["status"]);
         let lines = status["directories"].as_array().unwrap();
         assert_eq!(lines.len(), 400);
-        let oldest = lines.iter().map(|line| line["looked_s"].as_f64().unwrap()).fold(0.0, f64::max);
+        let age = |line: &Value| line["looked_s"].as_f64().unwrap();
+        let oldest = lines.iter().max_by(|a, b| age(a).total_cmp(&age(b))).unwrap();
         let of_all = status["roots"][0]["oldest_look_s"].as_f64().unwrap();
-        assert!(
-            (oldest - of_all).abs() < 1e-6,
-            "{oldest} of {of_all}: the one looked at longest ago is told"
-        );
-        // Until they are counted anew, and others are looked at.
-        std::thread::sleep(std::time::Duration::from_millis(200));
-    }
+        assert!((age(oldest) - of_all).abs() < 1e-6, "{oldest}, of all {of_all} s");
+        stalest.insert(oldest["path"].to_string());
+        (stalest.len() >= 12).then_some(())
+    });
     agent.stop();
 }
