@@ -8,7 +8,7 @@ use super::appointments::Appointments;
 use super::engine::Settings;
 use super::numbers::ByDirectory;
 use crate::model::Timestamp;
-use crate::schedule::{Budget, Outlook, Pacer, Schedule, Sighting, Slot, Terms};
+use crate::schedule::{Budget, Glance, Outlook, Pacer, Schedule, Sighting, Slot, Terms};
 use crate::store::{DirId, LEARNT_A_ROW, RootId, Store, StoreError};
 
 /// Rows of learnt rates written in one go: 4096 directories, some milliseconds.
@@ -299,6 +299,12 @@ impl Agenda {
     #[must_use]
     pub(super) fn outlook(&self, dir: DirId) -> Option<Outlook> {
         self.slots.get(&dir).map(|slot| self.schedule.outlook(*slot))
+    }
+
+    /// Every directory at a glance.
+    pub(super) fn glances(&self) -> impl Iterator<Item = (DirId, Glance)> {
+        let each = self.schedule.glances();
+        each.filter_map(|glance| Some((self.dirs.get(index(glance.slot)).copied()?, glance)))
     }
 
     /// How many directories there are.

@@ -355,7 +355,7 @@ pub(super) fn attach_new_sinks(
     for sink in attached(sinks) {
         if store.cursor(sink.as_str())?.is_none() {
             let after = store.head();
-            store.set_cursor(sink.as_str(), after)?;
+            store.attach(sink.as_str(), after)?;
             if after > 0 {
                 reporter.emit(&Event::SinkAttached { sink: sink.as_str(), after });
             }

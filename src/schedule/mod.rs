@@ -8,6 +8,7 @@ mod appointed;
 mod brake;
 mod deadlines;
 mod directory;
+mod glance;
 mod heap;
 mod once;
 mod pacer;
@@ -25,6 +26,7 @@ mod weights;
 
 pub use adaptive::Schedule;
 pub use brake::{Brake, Stuck};
+pub use glance::Glance;
 pub use pacer::Pacer;
 pub use racy::{MAX_RACY_AGE, ServerTime};
 pub use saved::{Saved, SavedClock};
