@@ -124,7 +124,9 @@ impl Store {
                 head += 1;
                 (handover.seq, change.file.seq) = (head, head);
                 sizes.push((head, journal::write(&handover, &mut batch)));
-                changes_of(&handover).iter().for_each(|change| gained.apply(change));
+                for change in &changes_of(&handover) {
+                    gained.apply(change);
+                }
                 handed_over.push(*handover);
             }
             // A file that is gone keeps its fingerprint, unless its number went to another one meanwhile.
