@@ -11,8 +11,8 @@
 //!
 //! *index*: an agent that knows 5,000,000 files in 50,000 directories. The directories are real, the files are not: the
 //! index is filled through the store, as if each had been read and handed over long ago, and the agent finds every
-//! directory with the stamp that is on record, so that it lists none. In one of them lie 10,000 real files; there an
-//! archive arrives, which is found by listing it and comparing the names with the index.
+//! directory with the stamp that is on record, so that it lists none. Another agent knows one directory of 10,000 real
+//! files; there an archive arrives, which is found by listing it and comparing the names with the index.
 //!
 //! Measured from outside: CPU time (all threads, `/proc/PID/task/*/schedstat`), resident memory (`/proc/PID/status`).
 #![expect(clippy::unwrap_used, reason = "a bench ends with the first thing that its own machinery cannot do")]

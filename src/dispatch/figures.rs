@@ -20,27 +20,38 @@ impl Op {
         self.0.get(1).map_or("", String::as_str)
     }
 
-    fn of(change: &Change) -> Self {
-        match change {
-            Change::Count { namespace, counter, by } => {
-                Self::new(["c", namespace, counter.as_str(), &by.to_string()])
-            }
-            Change::Score { namespace, board, member, by } => {
-                Self::new(["s", namespace, board.as_str(), member, &by.to_string()])
-            }
-            Change::User { namespace, user } => Self::new(["u", namespace, user]),
-            Change::Burst { namespace, jobid, events, id, at } => {
-                // The web front end splits at `_` and takes the second part.
-                let member = format!("{}_{events}_{id}", jobid.replace('_', "-"));
-                Self::new(["b", namespace, &member, &at.as_millis().to_string()])
-            }
-        }
+    /// The entry of a burst; `None` of changes that add up.
+    fn of_burst(change: &Change) -> Option<Self> {
+        let Change::Burst { namespace, jobid, events, id, at } = change else { return None };
+        // The web front end splits at `_` and takes the second part.
+        let member = format!("{}_{events}_{id}", jobid.replace('_', "-"));
+        Some(Self::new(["b", namespace, &member, &at.as_millis().to_string()]))
+    }
+
+    /// Figures, with the letters that say what is to be done with counts, scores and users.
+    fn of_totals(totals: &Totals, [count, score, user]: [&'static str; 3]) -> impl Iterator<Item = Self> {
+        let counters = totals.counters.iter().map(move |((namespace, counter), value)| {
+            Self::new([count, namespace, counter.as_str(), &value.to_string()])
+        });
+        let scores = totals.scores.iter().map(move |((namespace, board, member), value)| {
+            Self::new([score, namespace, board.as_str(), member, &value.to_string()])
+        });
+        let users = totals.users.iter().map(move |(namespace, name)| Self::new([user, namespace, name]));
+        counters.chain(scores).chain(users)
     }
 }
 
-/// The changes of a batch, in order.
+/// The changes of a batch, each figure once: what hundreds of jobs add to it is one command for Redis.
 pub(crate) fn ops_of(batch: &[Handover]) -> Vec<Op> {
-    batch.iter().flat_map(changes_of).map(|change| Op::of(&change)).collect()
+    let (mut gained, mut ops) = (Totals::default(), Vec::new());
+    for change in batch.iter().flat_map(changes_of) {
+        match Op::of_burst(&change) {
+            Some(op) => ops.push(op),
+            None => gained.apply(&change),
+        }
+    }
+    ops.extend(Op::of_totals(&gained, ["c", "s", "u"]));
+    ops
 }
 
 /// Changes as the one text that the script takes. A ledger can have a million: they are not gathered first.
@@ -76,18 +87,11 @@ impl Restore {
 
     /// The ledger as changes. Users are noted as known, not as new; bursts are not in the ledger.
     pub(crate) fn ops_of(self, totals: &Totals) -> impl Iterator<Item = Op> {
-        let (count, score) = match self {
-            Self::Add => ("c", "s"),
-            Self::Raise => ("C", "S"),
+        let letters = match self {
+            Self::Add => ["c", "s", "k"],
+            Self::Raise => ["C", "S", "k"],
         };
-        let counters = totals.counters.iter().map(move |((namespace, counter), value)| {
-            Op::new([count, namespace, counter.as_str(), &value.to_string()])
-        });
-        let scores = totals.scores.iter().map(move |((namespace, board, member), value)| {
-            Op::new([score, namespace, board.as_str(), member, &value.to_string()])
-        });
-        let users = totals.users.iter().map(|(namespace, user)| Op::new(["k", namespace, user]));
-        counters.chain(scores).chain(users)
+        Op::of_totals(totals, letters)
     }
 }
 
@@ -224,15 +228,17 @@ mod tests {
     #[test]
     fn spells_changes() {
         let namespace = || "TOTAL".to_owned();
-        let count = Change::Count { namespace: namespace(), counter: Counter::Events, by: i64::MAX };
-        assert_eq!(text(&Op::of(&count)), r#"["c","TOTAL","events","9223372036854775807"]"#);
-        let score = Change::Score {
+        let mut totals = Totals::default();
+        totals.apply(&Change::Count { namespace: namespace(), counter: Counter::Events, by: i64::MAX });
+        totals.apply(&Change::Score {
             namespace: namespace(),
             board: Board::UserCpuusage,
             member: "b-7\"".to_owned(),
             by: 12.5,
-        };
-        assert_eq!(text(&Op::of(&score)), r#"["s","TOTAL","PER_USER/cpuusage","b-7\"","12.5"]"#);
+        });
+        let ops: Vec<String> = Op::of_totals(&totals, ["c", "s", "u"]).map(|op| text(&op)).collect();
+        assert_eq!(ops[0], r#"["c","TOTAL","events","9223372036854775807"]"#);
+        assert_eq!(ops[1], r#"["s","TOTAL","PER_USER/cpuusage","b-7\"","12.5"]"#);
         let burst = Change::Burst {
             namespace: namespace(),
             jobid: "a_b".to_owned(),
@@ -241,7 +247,7 @@ mod tests {
             at: Timestamp { seconds: 5, nanoseconds: 6_000_000 },
         };
         let expected = format!(r#"["b","TOTAL","a-b_100_{}","5006"]"#, "01".repeat(32));
-        assert_eq!(text(&Op::of(&burst)), expected);
+        assert_eq!(Op::of_burst(&burst).map(|op| text(&op)), Some(expected));
     }
 
     #[test]

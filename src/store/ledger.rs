@@ -1,29 +1,27 @@
 //! The statistics, kept here too: what Redis is restored from, and all there is where no Redis is used.
 
-use crate::model::{Board, Change, Counter, Totals};
+use crate::model::{Board, Counter, Totals};
 
 use super::medium::{Batch, Medium};
 use super::{StoreError, codec, keys};
 
-/// Adds `changes` to `totals`, and the rows that they change to `batch`.
-pub(super) fn apply(changes: &[Change], totals: &mut Totals, batch: &mut Batch) {
-    for change in changes {
-        totals.apply(change);
+/// Adds what was `gained` to `totals`, and the rows that this changes to `batch`: each once, however many files changed it.
+pub(super) fn apply(gained: Totals, totals: &mut Totals, batch: &mut Batch) {
+    for ((namespace, counter), by) in gained.counters {
+        let row = key('c', &[&namespace, counter.as_str()]);
+        let count = totals.counters.entry((namespace, counter)).or_default();
+        *count = count.saturating_add(by);
+        batch.insert(row, codec::encode(count));
     }
-    for change in changes {
-        match change {
-            Change::Count { namespace, counter, .. } => {
-                let count = totals.counter(namespace, *counter);
-                batch.insert(key('c', &[namespace, counter.as_str()]), codec::encode(&count));
-            }
-            Change::Score { namespace, board, member, .. } => {
-                let score = totals.scores.get(&(namespace.clone(), *board, member.clone())).copied();
-                let value = codec::encode(&score.unwrap_or_default());
-                batch.insert(key('s', &[namespace, board.as_str(), member]), value);
-            }
-            Change::User { namespace, user } => batch.insert(key('u', &[namespace, user]), &[]),
-            Change::Burst { .. } => {}
-        }
+    for ((namespace, board, member), by) in gained.scores {
+        let row = key('s', &[&namespace, board.as_str(), &member]);
+        let score = totals.scores.entry((namespace, board, member)).or_default();
+        *score += by;
+        batch.insert(row, codec::encode(score));
+    }
+    for (namespace, user) in gained.users {
+        batch.insert(key('u', &[&namespace, &user]), &[]);
+        totals.users.insert((namespace, user));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What changes together: collected by whoever decides, committed as one batch, on disk before anyone hears of it.
 
-use crate::model::{Handover, Timestamp, changes_of};
+use crate::model::{Handover, Timestamp, Totals, changes_of};
 
 use super::medium::Batch;
 use super::seen::{BlockEditor, RunEditor};
@@ -117,14 +117,16 @@ impl Store {
         let mut writer = self.writer();
         let mut batch = Batch::default();
         let (mut runs, mut blocks) = (RunEditor::default(), BlockEditor::default());
-        let (mut head, mut changes, mut handed_over) = (writer.head, Vec::new(), Vec::new());
+        let (mut head, mut gained, mut handed_over) = (writer.head, Totals::default(), Vec::new());
         let mut sizes = Vec::new();
         for mut change in transaction.seen {
             if let Some(mut handover) = change.handover {
                 head += 1;
                 (handover.seq, change.file.seq) = (head, head);
                 sizes.push((head, journal::write(&handover, &mut batch)));
-                changes.extend(changes_of(&handover));
+                for change in &changes_of(&handover) {
+                    gained.apply(change);
+                }
                 handed_over.push(*handover);
             }
             // A file that is gone keeps its fingerprint, unless its number went to another one meanwhile.
@@ -148,7 +150,7 @@ impl Store {
         }
         let commits = writer.commits + 1;
         batch.insert(keys::COMMITS, codec::encode(&commits));
-        ledger::apply(&changes, &mut writer.totals, &mut batch);
+        ledger::apply(gained, &mut writer.totals, &mut batch);
         self.db.apply_batch(batch)?;
         self.make_durable()?;
         self.db.note(commits)?;
