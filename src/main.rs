@@ -18,6 +18,7 @@ use nfs_scout::status::{self, Summary, render_statistics};
 use nfs_scout::store::{Lock, Store, StoreError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     refuse_core_files();
@@ -304,13 +305,28 @@ fn in_words(question: &Question, json: &str) -> Result<String, NoAnswer> {
 fn start_log(settings: &LogSettings) {
     // mio tells at `trace` of each socket that it lets go; done while a thread's locals are destroyed, the log's own among
     // them, that aborts the process (mio 1.2.5, tracing-subscriber 0.3.23).
-    let silent = "mio=debug".parse().expect("a directive");
-    let filter = EnvFilter::builder().parse_lossy(&settings.filter).add_directive(silent);
+    let mut silent = vec!["mio=debug"];
+    let filter = EnvFilter::builder().parse_lossy(&settings.filter);
+    // What lapin calls an error is told by events of ours, or is none: a queue is asked for before it is declared.
+    if !settings.filter.contains("lapin") && filter.max_level_hint() <= Some(LevelFilter::INFO) {
+        silent.push("lapin=off");
+    }
+    let directives = silent.into_iter().map(|directive| directive.parse().expect("a directive"));
+    let filter = directives.fold(filter, EnvFilter::add_directive);
+    let is_terminal = io::stderr().is_terminal();
+    // On a terminal the progress of a one-shot run may stand in the line; it is drawn again soon.
+    let stderr = move || {
+        let mut stderr = io::stderr();
+        if is_terminal {
+            let _ = stderr.write_all(b"\r\x1b[2K");
+        }
+        stderr
+    };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(stderr)
         .with_target(false)
-        .with_ansi(io::stderr().is_terminal());
+        .with_ansi(is_terminal);
     match settings.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

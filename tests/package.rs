@@ -148,6 +148,8 @@ fn holds_what_it_should() {
             "usr/share/fish/vendor_completions.d/nfs-scout.fish",
             "usr/share/doc/nfs-scout/CHANGELOG.md",
             "usr/share/doc/nfs-scout/docs/getting-started.md",
+            "usr/share/doc/nfs-scout/examples/alerts.yaml",
+            "usr/share/doc/nfs-scout/examples/grafana.json",
         ]
         .map(str::to_owned),
     );

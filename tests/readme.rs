@@ -5,6 +5,8 @@
 
 #[path = "readme/commands.rs"]
 mod commands;
+#[path = "readme/inline.rs"]
+mod inline;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -29,7 +31,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    fn read(name: &str) -> Self {
+    pub(crate) fn read(name: &str) -> Self {
         Self { name: name.to_owned(), text: fs::read_to_string(Path::new(ROOT).join(name)).unwrap() }
     }
 
@@ -84,7 +86,7 @@ fn options_of(help: &str) -> BTreeSet<String> {
     introduced.collect()
 }
 
-fn options_in(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn options_in(text: &str) -> impl Iterator<Item = &str> {
     text.split_whitespace().filter(|word| word.starts_with("--") && word.len() > 2)
 }
 
@@ -98,7 +100,7 @@ fn subcommands_of(help: &str) -> Vec<&str> {
 }
 
 /// Every subcommand with its long options.
-fn subcommands() -> Vec<(String, BTreeSet<String>)> {
+pub(crate) fn subcommands() -> Vec<(String, BTreeSet<String>)> {
     let help = |path: &[&str]| output(scout(&[path, &["--help"]].concat())).0;
     let mut all = Vec::new();
     for name in subcommands_of(&help(&[])) {
@@ -225,18 +227,29 @@ fn the_first_command_does_what_is_shown() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (events, rest) = first_command(&readme, folder.path());
     let shown = first_block(&readme);
-    for line in shown.lines().filter(|line| line.starts_with('{')) {
-        let id = line.split('"').nth(7).expect("an id");
-        assert!(events.iter().any(|event| event["id"] == id), "no event has the id {id}");
+    let (event, table) = shown.split_once("…\n…\n").expect("an event, and what comes after the events");
+    let event = event.lines().nth(1).expect("an event").trim_end_matches(", ");
+    let event: Value = serde_json::from_str(&format!("{event}}}")).expect("JSON");
+    let real = events.iter().find(|real| real["id"] == event["id"]).expect("an event with this id");
+    for field in ["schema", "kind", "path"] {
+        assert_eq!(event[field], real[field], "{field}");
     }
-    let (_, table) = shown.split_once("…\n  ").expect("a table after the events");
-    assert!(rest.trim_end().ends_with(table.trim()), "{rest}");
+    // Every line, in this order, to the last; what is cut is marked.
+    let mut printed = rest.lines();
+    for line in table.lines().filter(|line| *line != "…") {
+        assert!(printed.any(|other| other == line), "{line:?} comes not, or not here: {rest}");
+    }
+    assert_eq!(printed.next(), None, "more than shown: {rest}");
     assert!(table.contains(&format!("handed over {} files", events.len())));
 
-    let (again, rest) = first_command(&readme, folder.path());
+    let (again, same) = first_command(&readme, folder.path());
     assert!(again.is_empty());
-    let (statistics, _) = table.split_once("looked at").expect("a summary");
-    assert!(rest.contains(statistics.trim()), "{rest}");
+    let statistics = |text: &str| {
+        let lines = text.lines().skip_while(|line| !line.trim_start().starts_with("JOBS "));
+        lines.take_while(|line| !line.starts_with("looked at")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(statistics(&rest).len() > 20, "{rest}");
+    assert_eq!(statistics(&same), statistics(&rest));
 }
 
 #[test]

@@ -2,13 +2,13 @@
 //!
 //! The schedule itself numbers directories densely and knows no store; here the two meet.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use super::appointments::Appointments;
 use super::engine::Settings;
+use super::numbers::ByDirectory;
 use crate::model::Timestamp;
-use crate::schedule::{Budget, Outlook, Pacer, Schedule, Sighting, Slot, Terms};
+use crate::schedule::{Budget, Glance, Outlook, Pacer, Schedule, Sighting, Slot, Terms};
 use crate::store::{DirId, LEARNT_A_ROW, RootId, Store, StoreError};
 
 /// Rows of learnt rates written in one go: 4096 directories, some milliseconds.
@@ -17,8 +17,13 @@ const ROWS_AT_ONCE: u64 = 64;
 /// How much more than what the interval needs is spent however slow the server is: listings cost too.
 const RESERVE: f64 = 1.2;
 
-/// The least pause between two tries to find what is due, so that no rounding of times keeps a processor busy.
-const MOMENT: Duration = Duration::from_millis(1);
+/// The pause between two tries to find what is due, in parts of the promise: looks that fall due within it go together,
+/// since waking up costs more than they do. A twelfth of what deadlines leave for waiting.
+const MOMENT: u32 = 600;
+
+/// At least this much of a pause, so that no rounding of times keeps a processor busy; and no more than this, by which
+/// news may come later.
+const MOMENTS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
 
 /// A time after every other.
 const NEVER: Timestamp = Timestamp { seconds: i64::MAX / 1_000_000_000, nanoseconds: 0 };
@@ -48,7 +53,7 @@ pub(super) struct Agenda {
     /// What a one-shot run has still to do; `None` in an agent.
     run: Option<OneRun>,
     schedule: Schedule,
-    slots: HashMap<DirId, Slot>,
+    slots: ByDirectory<Slot>,
     dirs: Vec<DirId>,
     /// Looks that are owed at their time, before any other.
     appointments: Appointments,
@@ -85,7 +90,7 @@ impl Agenda {
             seed,
             run,
             schedule,
-            slots: HashMap::new(),
+            slots: ByDirectory::default(),
             dirs: Vec::new(),
             appointments: Appointments::default(),
             not_before: Timestamp::default(),
@@ -118,11 +123,14 @@ impl Agenda {
     /// Adds a directory that is due at once.
     pub(super) fn add(&mut self, dir: DirId, parent: Option<DirId>, now: Timestamp) {
         if let Some(slot) = self.slots.get(&dir).copied() {
+            self.not_before = self.not_before.min(now);
             return self.schedule.request(slot, now);
         }
         let parent = parent.and_then(|parent| self.slots.get(&parent).copied());
         let slot = self.schedule.insert(parent, now);
         self.enter(dir, slot);
+        // What is new has no moment to wait for.
+        self.not_before = self.not_before.min(now);
         if let Some(run) = &mut self.run {
             run.is_over = false;
         }
@@ -170,6 +178,7 @@ impl Agenda {
 
     /// Asks for a look at a directory at `at`, unless one comes earlier anyway.
     pub(super) fn request(&mut self, dir: DirId, at: Timestamp) {
+        self.not_before = self.not_before.min(at);
         if let Some(slot) = self.slots.get(&dir) {
             self.schedule.request(*slot, at);
         }
@@ -194,11 +203,12 @@ impl Agenda {
             return Some(dir);
         }
         let slot = match &mut self.run {
+            None if now < self.not_before => return None,
             None => self.schedule.take_due(now),
             Some(run) => run.take(&mut self.schedule, now),
         };
         if slot.is_none() {
-            self.not_before = now.plus(MOMENT);
+            self.not_before = now.plus((self.terms.promise / MOMENT).clamp(MOMENTS[0], MOMENTS[1]));
         }
         slot.and_then(|slot| self.dirs.get(index(slot)).copied())
     }
@@ -289,6 +299,12 @@ impl Agenda {
     #[must_use]
     pub(super) fn outlook(&self, dir: DirId) -> Option<Outlook> {
         self.slots.get(&dir).map(|slot| self.schedule.outlook(*slot))
+    }
+
+    /// Every directory at a glance.
+    pub(super) fn glances(&self) -> impl Iterator<Item = (DirId, Glance)> {
+        let each = self.schedule.glances();
+        each.filter_map(|glance| Some((self.dirs.get(index(glance.slot)).copied()?, glance)))
     }
 
     /// How many directories there are.

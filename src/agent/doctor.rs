@@ -7,8 +7,6 @@ use std::path::{self, Path};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::unbounded;
-
 use super::control::{Question, ask};
 use super::plan::round_trip;
 use super::settings;
@@ -22,7 +20,7 @@ use crate::config::{Config, ServerUrl};
 use crate::dispatch::{self, SinkError};
 use crate::model::{RedisLook, RelPath};
 use crate::mount::{
-    Coverage, Entry, EntryKind, Identity, MountError, Refresh, Tree, TreeOptions, Workers,
+    Basket, Coverage, Entry, EntryKind, Identity, MountError, Refresh, Tree, TreeOptions, Workers,
     directories_to_hold, most_open_files,
 };
 use crate::store::{Inspected, inspect, place};
@@ -74,7 +72,7 @@ type Examined = Result<(Arc<Tree>, MountFacts, ClockFacts), String>;
 
 /// Opens the root and measures what a look costs, on a thread that may hang with the server.
 fn examine(root: &Path, one_file_system: bool) -> Examined {
-    let (done, answers) = unbounded();
+    let answers = Basket::new(|_| false);
     let work = move |root: path::PathBuf| {
         let options = TreeOptions { refresh: Refresh::Force, one_file_system, max_open: HELD };
         let examine = || -> Result<_, MountError> {
@@ -85,9 +83,9 @@ fn examine(root: &Path, one_file_system: bool) -> Examined {
         };
         examine().map_err(|error| error.to_string())
     };
-    let pool = Workers::start(1, &done, work).map_err(|error| error.to_string())?;
-    let _ = pool.submit(root.to_owned());
-    answers.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+    let pool = Workers::start(1, &answers, work).map_err(|error| error.to_string())?;
+    pool.submit([root.to_owned()], 1);
+    answers.take(PATIENCE).pop().unwrap_or_else(|| {
         Err(format!("no answer within {}: the server hangs or is away", humantime::format_duration(PATIENCE)))
     })
 }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::job::{FileTask, Job, Origin, Outcome, Read};
+use super::job::{Effort, FileTask, Job, Origin, Outcome, Read};
 use super::pass::Pass;
 use super::recorder::Arrivals;
 use super::root::Root;
@@ -204,6 +204,12 @@ impl Engine {
             .or_else(|| self.next_pass_file(now))
             .or_else(|| self.next_waiting_file(now))
             .or_else(|| self.next_look(now))
+    }
+
+    /// How long a job is likely to take on a root, if that is known: a look that finds nothing new is one round trip.
+    pub(super) fn takes(&self, root: usize, job: &Job) -> Option<Duration> {
+        let is_a_look = matches!(job, Job::Look { effort: Effort::IfChanged(_), .. });
+        self.roots.get(root).filter(|_| is_a_look).and_then(|root| root.brake.round_trip())
     }
 
     /// Takes what came of a job.
@@ -410,6 +416,14 @@ impl Engine {
             let tree = entry.enter()?;
             self.table.get_mut(dir)?.looking = Some((now, entry.server_time));
             return Some(Job::Look { tree, dir, path, effort });
+        }
+    }
+
+    /// Ends a call on something below a root.
+    pub(super) fn returned(&mut self, root: usize, now: Now) {
+        self.leave(root, now);
+        if let Some(root) = self.roots.get_mut(root) {
+            root.stuck.returned(root.in_flight, now.steady);
         }
     }
 

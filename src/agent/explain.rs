@@ -6,6 +6,7 @@ use std::path::Path;
 use super::file::reason_in_words;
 use super::place::Place;
 use super::report::{self, Live};
+use crate::dispatch::SinkName;
 use crate::model::{Handover, MessageId, RelPath, Timestamp};
 use crate::rules::{FileRules, JUNK, Judgement};
 use crate::status::Explanation;
@@ -16,20 +17,22 @@ pub(super) fn explain(store: &Store, path: &Path, live: Option<&Live>) -> Result
     let shown = |bytes: &[u8]| RelPath::from_bytes(bytes).to_string();
     let mut told = Explanation::new(shown(path.as_os_str().as_bytes()));
     let Some(place) = Place::find(store, path)? else {
+        told.known = false;
         "not below any directory that this agent watches or watched".clone_into(&mut told.state);
         for (_, root) in store.roots()? {
             told.add("watched", shown(&root.path));
         }
         return Ok(told);
     };
-    told.add("root", shown(&place.root.1.path));
+    let root = shown(&place.root.1.path);
+    told.add("root", &root);
+    root_away(live, &root, &mut told);
     if place.is_directory {
         "a directory".clone_into(&mut told.state);
     } else if let Some(row) = place.waiting(store)? {
         waiting(&row, &mut told);
     } else if let Some(known) = place.known(store)? {
-        seen(store, &place, &known.file, &mut told)?;
-        sinks_away(store, live, &known.file, &mut told)?;
+        seen(store, live, &place, &known.file, &mut told)?;
     } else {
         never_seen(store, &place, &mut told)?;
     }
@@ -50,6 +53,16 @@ pub(super) fn explain(store: &Store, path: &Path, live: Option<&Live>) -> Result
     Ok(told)
 }
 
+/// Whether the root is out of reach now: nothing new is seen there meanwhile. Only a running agent knows.
+fn root_away(live: Option<&Live>, root: &str, told: &mut Explanation) {
+    let Some(live) = live else { return };
+    if let Some(reason) =
+        live.watched.vitals().roots.iter().find(|it| it.path == root).and_then(|it| it.lost.as_ref())
+    {
+        told.add("root is out of reach", reason);
+    }
+}
+
 fn waiting(row: &WaitRow, told: &mut Explanation) {
     "waiting".clone_into(&mut told.state);
     told.add("why", reason_in_words(&row.reason));
@@ -59,7 +72,13 @@ fn waiting(row: &WaitRow, told: &mut Explanation) {
     told.add("modified, by the server's clock", row.stamp.mtime);
 }
 
-fn seen(store: &Store, place: &Place, file: &SeenFile, told: &mut Explanation) -> Result<(), StoreError> {
+fn seen(
+    store: &Store,
+    live: Option<&Live>,
+    place: &Place,
+    file: &SeenFile,
+    told: &mut Explanation,
+) -> Result<(), StoreError> {
     told.add("size", file.stamp.size);
     told.add("modified, by the server's clock", file.stamp.mtime);
     if let Content::Hashed(hash) = &file.content {
@@ -85,7 +104,7 @@ fn seen(store: &Store, place: &Place, file: &SeenFile, told: &mut Explanation) -
                 Some(row) => handed_over(row, told),
                 None => told.add("when", "longer ago than the history (--history) reaches"),
             }
-            sent(store, seq, told)?;
+            sent(store, live, seq, told)?;
         }
     }
     Ok(())
@@ -99,32 +118,28 @@ fn handed_over(row: &Handover, told: &mut Explanation) {
     told.add("analysis", format!("{}{detail}", row.analysis.status.as_str()));
 }
 
-/// Which sinks have it: when each confirmed is not kept.
-fn sent(store: &Store, seq: u64, told: &mut Explanation) -> Result<(), StoreError> {
+/// Which sinks have it (when each confirmed is not kept), and why others do not.
+fn sent(store: &Store, live: Option<&Live>, seq: u64, told: &mut Explanation) -> Result<(), StoreError> {
     let refused = store.refused()?;
-    for sink in crate::dispatch::SinkName::ALL {
-        let Some(cursor) = store.cursor(sink.as_str())? else { continue };
-        let reason = refused.iter().find(|(name, entry)| name == sink.as_str() && entry.seq == seq);
+    for line in report::sinks(store, live)? {
+        let reason = refused.iter().find(|(name, entry)| *name == line.sink && entry.seq == seq);
         let state = match reason {
             Some((_, entry)) => format!("refused: {}", entry.reason),
-            None if cursor.confirmed >= seq => "confirmed".to_owned(),
-            None => format!("not sent yet: {} handovers are before it", seq - cursor.confirmed - 1),
+            None if seq <= store.attached_after(&line.sink)? => {
+                if line.sink == SinkName::Redis.as_str() {
+                    "counted in the totals that it got when it was attached".to_owned()
+                } else {
+                    "never sent: the sink was attached later".to_owned()
+                }
+            }
+            None if line.confirmed >= seq => "confirmed".to_owned(),
+            None if live.is_some() && !line.is_attached() => {
+                "not sent: this run does not send there".to_owned()
+            }
+            None => format!("not sent yet: {} handovers are before it", seq - line.confirmed - 1),
         };
-        told.add(&format!("to {sink}"), state);
-    }
-    Ok(())
-}
-
-/// Which sinks cannot be reached that do not have it yet; only a running agent knows.
-fn sinks_away(
-    store: &Store,
-    live: Option<&Live>,
-    file: &SeenFile,
-    told: &mut Explanation,
-) -> Result<(), StoreError> {
-    let lines = report::sinks(store, live)?.into_iter().filter(|line| line.confirmed < file.seq);
-    for line in lines {
-        if let Some(reason) = line.reason {
+        told.add(&format!("to {}", line.sink), state);
+        if let Some(reason) = line.reason.filter(|_| line.confirmed < seq) {
             told.add(&format!("{} is {}", line.sink, line.state), reason);
         }
     }
@@ -132,6 +147,7 @@ fn sinks_away(
 }
 
 fn never_seen(store: &Store, place: &Place, told: &mut Explanation) -> Result<(), StoreError> {
+    told.known = false;
     "never seen".clone_into(&mut told.state);
     let mut directory = RelPath::root();
     let patterns = store.patterns()?.unwrap_or_default();
@@ -152,10 +168,14 @@ fn never_seen(store: &Store, place: &Place, told: &mut Explanation) -> Result<()
     }
     let hindered = place.way.last().map(|(dir, _)| store.hindrance(*dir)).transpose()?.flatten().is_some();
     if !is_left_out && !hindered && !place.way.is_empty() {
-        told.add(
-            "so",
-            "no pattern of the last run leaves it out: it was not there at the last look, or is no file",
-        );
+        let why = if place.is_reached {
+            // What vanished while it waited was seen, and leaves no record; nor does a link whose name tells what it is.
+            "not on record".clone_into(&mut told.state);
+            "at the last look it was not there, or was no file; or it came and went before it was complete"
+        } else {
+            "its directory was not there at the last look"
+        };
+        told.add("so", format!("no pattern of the last run leaves it out: {why}"));
     }
     Ok(())
 }

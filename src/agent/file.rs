@@ -1,7 +1,7 @@
 //! What follows from a look at a file.
 
 use super::engine::Engine;
-use super::job::{Examined, FileTask, Origin, ReadOutcome};
+use super::job::{Examined, FileTask, Origin, Read, ReadOutcome};
 use super::verdict::{Circumstances, Verdict, judge};
 use crate::clock::Now;
 use crate::event::Event;
@@ -31,7 +31,7 @@ impl Engine {
         let (dir, origin) = (task.dir, task.origin);
         if let Some(directory) = self.table.get(dir) {
             let root = directory.root;
-            self.leave(root, now);
+            self.returned(root, now);
         }
         self.busy.remove(&(dir, task.name.clone()));
         let arrived = examined.as_ref().is_ok_and(|examined| has_arrived(&task, &examined.stat));
@@ -119,6 +119,10 @@ impl Engine {
                 self.record(task, seen, content.unwrap_or(Content::Unread), now);
             }
             return;
+        }
+        if task.read == Read::AsSeen {
+            self.reporter.emit(&Event::Baselined);
+            return self.record(task, stamp, Content::Unread, now);
         }
         let reason = self.reason_so_far(&task, stamp).unwrap_or(WaitReason::Settling);
         self.wait(&task, stamp, reason, now, false);

@@ -11,9 +11,12 @@ use rustix::io::Errno;
 use crate::clock::Stopwatch;
 use crate::intake::{self, Limits, Reading, Redaction};
 use crate::model::{RelPath, Stamp, Timestamp};
-use crate::mount::{Action, FileKind, FileStat, Handle, Listing, MountError, Tree, TreeOptions};
+use crate::mount::{Action, Coverage, FileKind, FileStat, Handle, Listing, MountError, Tree, TreeOptions};
 use crate::rules::Judgement;
 use crate::store::{DirId, KnownFile};
+
+/// Names that one READDIR brings, about: measured on Linux with `rsize=1048576`.
+pub(super) const NAMES_A_READDIR: usize = 1_400;
 
 /// How a directory is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +25,9 @@ pub(super) enum Effort {
     IfChanged(Stamp),
     /// List it whatever its stamp says: it was racy.
     Confirm,
-    /// List it by walkdir, whatever its stamp says: first contact, or the audit.
+    /// List it: first contact. If it is resolved just now, with the stamp that came with that.
+    First,
+    /// List it by walkdir, whatever its stamp says: the audit.
     Walk,
 }
 
@@ -31,6 +36,8 @@ pub(super) enum Effort {
 pub(super) enum Read {
     /// Only its stamp is wanted.
     Never,
+    /// Only its type and number are wanted: a file that is there at first contact is taken as seen.
+    AsSeen,
     /// If its stamp is still this one.
     IfStill(Stamp),
     /// Unless its stamp is still this one.
@@ -117,11 +124,11 @@ pub(super) enum Job {
 /// What a look at a directory gave.
 #[derive(Debug)]
 pub(super) struct Looked {
-    /// Its stamp, asked before any listing.
+    /// Its stamp, of a time before any listing.
     pub stamp: Stamp,
     /// Its names, if they were read.
     pub listing: Option<Listing>,
-    /// How long asking for the stamp took: one RPC.
+    /// How long one RPC took: the one that asked for the stamp, or the mean of those that brought the names.
     pub round_trip: Duration,
 }
 
@@ -160,6 +167,13 @@ pub(super) enum Outcome {
     Examined(Box<FileTask>, Result<Examined, MountError>),
 }
 
+impl Outcome {
+    /// Whether nothing follows from it but the time of the next look.
+    pub(super) fn may_wait(&self) -> bool {
+        matches!(self, Self::Looked(_, Ok(Looked { listing: None, .. })))
+    }
+}
+
 /// What reading a file needs.
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
@@ -190,8 +204,10 @@ pub(super) fn perform(job: Job, reader: &Reader) -> Outcome {
 }
 
 fn look(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result<Looked, MountError> {
-    let was_held = tree.holds(dir.0);
-    let held = tree.directory(dir.0, path)?;
+    if effort == Effort::First && !path.is_root() && !tree.holds(dir.0) {
+        return first_look(tree, dir, path);
+    }
+    let (held, is_resolved) = tree.held_or_resolved(dir.0, path)?;
     let watch = Stopwatch::start();
     let stamp = match tree.refresh(&held, path) {
         Err(error) if error.is_stale() => return look_again(tree, dir, path, effort),
@@ -200,14 +216,27 @@ fn look(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result<Looke
     let round_trip = watch.elapsed();
     let listing = match effort {
         Effort::IfChanged(known) if known == stamp => None,
-        Effort::IfChanged(_) | Effort::Confirm => Some(tree.names(&held, path)?),
+        Effort::IfChanged(_) | Effort::Confirm | Effort::First => Some(tree.names(&held, path)?),
         Effort::Walk => Some(tree.walk(&held, path)?),
     };
     // Only afterwards: then every name that was listed was below this path.
-    if listing.is_some() && was_held && !tree.leads_to(path, &held)? {
+    if listing.is_some() && !is_resolved && !tree.leads_to(path, &held)? {
         return Err(MountError { action: Action::List, path: path.clone(), errno: Errno::STALE });
     }
     Ok(Looked { stamp, listing, round_trip })
+}
+
+/// First contact costs what finding the directory and reading its names does: its stamp came with finding it. Should
+/// that be an older one that the client remembers, the next look finds another and lists again.
+fn first_look(tree: &Tree, dir: DirId, path: &RelPath) -> Result<Looked, MountError> {
+    let watch = Stopwatch::start();
+    let (stamp, listing) = tree.first_names(dir.0, path)?;
+    if matches!(&listing.coverage, Coverage::Partial(error) if error.is_stale()) {
+        return look_again(tree, dir, path, Effort::First);
+    }
+    // LOOKUP, ACCESS, and so many names with each READDIR.
+    let rpcs = 3 + u32::try_from(listing.entries.len() / NAMES_A_READDIR).unwrap_or(u32::MAX - 3);
+    Ok(Looked { stamp, listing: Some(listing), round_trip: watch.elapsed() / rpcs })
 }
 
 /// After `ESTALE`: the path may lead to another directory by now, whose stamp cannot be the known one.
@@ -219,7 +248,7 @@ fn look_again(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result
     let round_trip = watch.elapsed();
     let listing = match effort {
         Effort::Walk => tree.walk(&held, path)?,
-        Effort::IfChanged(_) | Effort::Confirm => tree.names(&held, path)?,
+        Effort::IfChanged(_) | Effort::Confirm | Effort::First => tree.names(&held, path)?,
     };
     Ok(Looked { stamp, listing: Some(listing), round_trip })
 }
@@ -227,9 +256,12 @@ fn look_again(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result
 fn examine(tree: &Tree, task: &FileTask, reader: &Reader) -> Result<Examined, MountError> {
     let dir_path = task.path.parent().unwrap_or_default();
     let held = tree.directory(task.dir.0, &dir_path)?;
-    let stat = tree.stat(&held, &task.name, &task.path)?;
+    let stat = match task.read {
+        Read::AsSeen => tree.find(&held, &task.name, &task.path)?,
+        _ => tree.stat(&held, &task.name, &task.path)?,
+    };
     let wanted = match task.read {
-        Read::Never => false,
+        Read::Never | Read::AsSeen => false,
         Read::Always => true,
         Read::IfStill(stamp) => stat.stamp == stamp,
         Read::UnlessStill(stamp) => stat.stamp != stamp,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::diff::{Diff, News, View, diff};
 use super::engine::Engine;
-use super::job::{Effort, FileTask, Looked, Origin, Read};
+use super::job::{Effort, FileTask, Looked, NAMES_A_READDIR, Origin, Read};
 use super::pass::Pass;
 use super::recorder::Arrivals;
 use super::table::Directory;
@@ -15,9 +15,6 @@ use crate::mount::{Coverage, Listing, MountError};
 use crate::rules::Judgement;
 use crate::schedule::{MAX_RACY_AGE, ServerTime, Sighting};
 use crate::store::{Content, DirId, Hindrance, Known, SeenFile, StoreError};
-
-/// Names that one READDIR brings, about: measured on Linux with `rsize=1048576`.
-const NAMES_A_READDIR: u32 = 1_400;
 
 /// When a directory is looked at again whose listing did not suffice.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -37,7 +34,7 @@ impl Engine {
         let aged = now.steady.since(directory.stamp_since) >= age;
         Some(match directory.stamp {
             _ if directory.audit => Effort::Walk,
-            None => Effort::Walk,
+            None => Effort::First,
             Some(_) if directory.racy && aged => Effort::Confirm,
             Some(stamp) => Effort::IfChanged(stamp),
         })
@@ -52,7 +49,7 @@ impl Engine {
         let Some(directory) = self.table.get_mut(dir) else { return Ok(()) };
         let (root, looking) = (directory.root, directory.looking.take());
         directory.done = self.settings.once;
-        self.leave(root, now);
+        self.returned(root, now);
         let Some((began, server_time)) = looking.filter(|_| self.is_watched(root)) else {
             return Ok(());
         };
@@ -222,7 +219,7 @@ impl Engine {
         // How long a tree has been at rest before first contact only our own wall clock can tell: a guess, and nothing
         // but the first guess at a rate hangs on it.
         let guess = is_first.then(|| began.wall.since(stamp.mtime));
-        let readdirs = 1 + u32::try_from(listing.entries.len()).unwrap_or(u32::MAX) / NAMES_A_READDIR;
+        let readdirs = 1 + u32::try_from(listing.entries.len() / NAMES_A_READDIR).unwrap_or(u32::MAX - 1);
         // One that was held open may have been renamed: one look for each name of its path.
         let depth = u32::try_from(self.table.path(dir).components().count()).unwrap_or(u32::MAX);
         let path_rpcs = if is_first { 0 } else { depth };
@@ -415,7 +412,8 @@ impl Engine {
                 pass.todo.push(FileTask {
                     dir,
                     path: dir_path.join(&item.name),
-                    read: self.read_of(&item),
+                    // Its type did not come with its name.
+                    read: if baseline && item.known.is_none() { Read::AsSeen } else { self.read_of(&item) },
                     name: item.name.into(),
                     known: item.known,
                     judgement: item.judgement,

@@ -15,7 +15,7 @@ use crate::clock::Now;
 use crate::event::Event;
 use crate::model::Timestamp;
 use crate::mount::{self, Identity, MountError, Tree};
-use crate::schedule::{Brake, ServerTime};
+use crate::schedule::{Brake, ServerTime, Stuck};
 use crate::store::{DirId, RootId, RootRow, StoreError};
 
 /// The longest time between two checks of a root's identity, and between two tries to open it.
@@ -60,6 +60,8 @@ pub(super) struct Root {
     pub(super) server_time: ServerTime,
     /// How fast it may be asked.
     pub(super) brake: Brake,
+    /// Calls that may never return, and take no room.
+    pub(super) stuck: Stuck,
 }
 
 impl Root {
@@ -89,12 +91,13 @@ impl Root {
                 ServerTime::mixed()
             },
             brake: Brake::new(settings.max_in_flight.get(), now.steady),
+            stuck: Stuck::default(),
         }
     }
 
     /// Whether a call on it could be started now.
     pub(super) fn has_room(&self) -> bool {
-        self.tree.is_some() && self.in_flight < self.brake.room()
+        self.tree.is_some() && self.in_flight < self.brake.room_beside(self.stuck.calls())
     }
 
     /// Takes the waiting file that is due, and starts a call on the root for it.
@@ -108,9 +111,9 @@ impl Root {
 
     /// Starts a call on the root, if it is there and there is room.
     pub(super) fn enter(&mut self) -> Option<Arc<Tree>> {
-        let tree = self.tree.as_ref().filter(|_| self.in_flight < self.brake.room())?;
+        let tree = self.tree.clone().filter(|_| self.has_room())?;
         self.in_flight += 1;
-        Some(Arc::clone(tree))
+        Some(tree)
     }
 }
 
@@ -384,6 +387,8 @@ impl Engine {
             if root.in_flight == 0 {
                 root.silent_since = now.steady;
             }
+            let has_room = root.has_room() || root.tree.is_none();
+            root.stuck.observe(has_room, root.in_flight, now.steady);
             let silent = now.steady.since(root.silent_since);
             let hangs = silent >= HANGS_AFTER;
             if self.settings.once && silent >= self.settings.patience && root.lost.is_none() {

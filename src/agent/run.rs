@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::control::Control;
 use super::engine::Engine;
 use super::journal::StoreJournal;
+use super::progress::{self, Progress};
 use super::recent::Recent;
 use super::report::{Live, report, statistics};
 use super::service::{Handle, Service, ServiceError};
@@ -238,15 +239,17 @@ impl<'a> Run<'a> {
         Ok(self.ended(&engine))
     }
 
-    /// Waits for the engine to end; passes on signals, feeds the watchdog, drops old history.
+    /// Waits for the engine to end; passes on signals, feeds the watchdog, drops old history, draws how far a run is.
     async fn watch(&mut self, signals: &mut Signals) -> Result<Engine, AgentError> {
         let mut feed = tokio::time::interval(FEED_EVERY);
         let mut retire = tokio::time::interval(RETIRE_EVERY);
+        let (progress, mut draw) = (Progress::new(self.config), tokio::time::interval(progress::EVERY));
         let mut beats = 0;
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         loop {
             tokio::select! {
                 ended = &mut self.engine => {
+                    progress.end();
                     return Ok(ended.map_err(|_| AgentError::Panicked("engine"))??);
                 }
                 order = signals.next() => match order {
@@ -256,6 +259,9 @@ impl<'a> Run<'a> {
                 Some((sink, ended)) = self.couriers.ended() => self.courier_ended(sink, ended)?,
                 _ = feed.tick() => feed_watchdog(&self.handle, &mut beats),
                 _ = retire.tick() => self.retire()?,
+                _ = draw.tick(), if progress.is_shown() => {
+                    progress.show(self.handle.known(), &self.live.reporter, || self.live.watched.rpcs());
+                }
             }
         }
     }
@@ -349,7 +355,7 @@ pub(super) fn attach_new_sinks(
     for sink in attached(sinks) {
         if store.cursor(sink.as_str())?.is_none() {
             let after = store.head();
-            store.set_cursor(sink.as_str(), after)?;
+            store.attach(sink.as_str(), after)?;
             if after > 0 {
                 reporter.emit(&Event::SinkAttached { sink: sink.as_str(), after });
             }

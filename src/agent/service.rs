@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use tokio::sync::watch;
 
 use super::engine::Engine;
@@ -16,14 +15,14 @@ use super::job::{Job, Outcome, Reader, perform};
 use super::recorder::Recorder;
 use crate::clock::{Clock, Now};
 use crate::model::Seq;
-use crate::mount::Workers;
+use crate::mount::{Basket, Workers};
 use crate::store::StoreError;
 
 /// The longest wait between two beats.
 const BEAT: Duration = Duration::from_millis(250);
 
-/// Outcomes taken in a row before anything else gets a turn.
-const BURST: usize = 256;
+/// Work that is worth waking one more worker: some ten times what that costs.
+const WORTH_A_WORKER: Duration = Duration::from_micros(500);
 
 /// How long calls under way are waited for when the agent is to end.
 const GRACE: Duration = Duration::from_secs(1);
@@ -50,9 +49,6 @@ pub enum ServiceError {
         /// Why not.
         source: std::io::Error,
     },
-    /// The workers are gone.
-    #[error("the worker threads ended")]
-    WorkersGone,
 }
 
 /// How others see and stop the engine's thread.
@@ -60,6 +56,7 @@ pub enum ServiceError {
 pub(super) struct Handle {
     stop: Arc<AtomicBool>,
     beats: Arc<AtomicU64>,
+    known: Arc<AtomicU64>,
 }
 
 impl Handle {
@@ -74,6 +71,12 @@ impl Handle {
         self.beats.load(Ordering::Relaxed)
     }
 
+    /// How many directories are known.
+    #[must_use]
+    pub(super) fn known(&self) -> u64 {
+        self.known.load(Ordering::Relaxed)
+    }
+
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -83,13 +86,34 @@ impl Handle {
 #[derive(Debug)]
 pub(super) struct Service {
     engine: Engine,
-    pools: Vec<Workers<Job>>,
-    outcomes: Receiver<Outcome>,
+    pools: Vec<Pool>,
+    outcomes: Basket<Outcome>,
     clock: Clock,
     once: bool,
     head: watch::Sender<Seq>,
     handle: Handle,
     recorder: Option<Recorder>,
+}
+
+/// The workers of a root, and what they are to be given.
+#[derive(Debug)]
+struct Pool {
+    workers: Workers<Job>,
+    pile: Vec<Job>,
+    /// The time that the pile takes.
+    takes: Duration,
+}
+
+impl Pool {
+    fn of(workers: Workers<Job>) -> Self {
+        Self { workers, pile: Vec::new(), takes: Duration::ZERO }
+    }
+
+    /// Gives them the pile; and sees to it that what was given before does not lie behind a call that hangs.
+    fn hand_in(&mut self) {
+        let hands = std::mem::take(&mut self.takes).as_nanos().div_ceil(WORTH_A_WORKER.as_nanos());
+        self.workers.submit(self.pile.drain(..), usize::try_from(hands).unwrap_or(usize::MAX));
+    }
 }
 
 /// How many workers a root gets, and what they need.
@@ -110,10 +134,11 @@ impl Service {
         head: watch::Sender<Seq>,
         handle: Handle,
     ) -> Result<Self, ServiceError> {
-        let (done, outcomes): (Sender<Outcome>, _) = unbounded();
+        let outcomes = Basket::new(Outcome::may_wait);
         let start = |root: &std::path::PathBuf| {
             let reader = crew.reader.clone();
-            Workers::start(crew.workers, &done, move |job| perform(job, &reader))
+            Workers::start(crew.workers, &outcomes, move |job| perform(job, &reader))
+                .map(Pool::of)
                 .map_err(|source| ServiceError::Threads { root: root.display().to_string(), source })
         };
         let pools = engine.settings.roots.iter().map(start).collect::<Result<_, _>>()?;
@@ -134,7 +159,7 @@ impl Service {
         while !self.handle.is_stopped() {
             let now = self.clock.now();
             self.engine.weigh_outbox()?;
-            self.hand_out(now)?;
+            self.hand_out(now);
             self.commit_if_wanted(now)?;
             if self.once && self.engine.is_idle(now) {
                 break;
@@ -145,16 +170,20 @@ impl Service {
         Ok(self.engine)
     }
 
-    fn hand_out(&mut self, now: Now) -> Result<(), ServiceError> {
+    /// Hands out all that is to be done now, to as many workers as it is worth waking: one look at an unchanged directory
+    /// of a local file system or a near server takes less time than that.
+    fn hand_out(&mut self, now: Now) {
         while let Some((root, job)) = self.engine.next_job(now) {
-            let pool = self.pools.get(root).ok_or(ServiceError::WorkersGone)?;
-            pool.submit(job).map_err(|_| ServiceError::WorkersGone)?;
+            let takes = self.engine.takes(root, &job).map_or(WORTH_A_WORKER, |time| time.min(WORTH_A_WORKER));
+            let pool = self.pools.get_mut(root).expect("each root has its workers");
+            pool.pile.push(job);
+            pool.takes += takes;
         }
-        Ok(())
+        self.pools.iter_mut().for_each(Pool::hand_in);
     }
 
     fn commit_if_wanted(&mut self, now: Now) -> Result<(), ServiceError> {
-        let nothing_comes = self.outcomes.is_empty() && self.engine.in_flight() == 0;
+        let nothing_comes = self.engine.in_flight() == 0;
         if self.engine.wants_commit(now) || (nothing_comes && self.engine.has_pending()) {
             self.commit()?;
         }
@@ -174,37 +203,34 @@ impl Service {
         Ok(())
     }
 
-    /// Takes what comes until something is due.
+    /// Takes what comes until something is due. Looks that found nothing new are taken when all that were handed out
+    /// together are done, or at the next beat.
     fn wait(&mut self, now: Now) -> Result<(), ServiceError> {
         self.handle.beats.fetch_add(1, Ordering::Relaxed);
+        self.handle.known.store(self.engine.table.len() as u64, Ordering::Relaxed);
         self.engine.watch_for_silence(now);
         if self.engine.watched.is_asked() {
             self.engine.watched.answer(self.engine.vitals(now));
         }
         let pause = self.engine.next_wake().map_or(BEAT, |wake| wake.since(now.steady).min(BEAT));
-        match self.outcomes.recv_timeout(pause) {
-            Ok(outcome) => self.take(outcome)?,
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Err(ServiceError::WorkersGone),
-        }
-        for _ in 0..BURST {
-            let Ok(outcome) = self.outcomes.try_recv() else { break };
-            self.take(outcome)?;
-        }
-        Ok(())
+        self.take(pause)
     }
 
-    fn take(&mut self, outcome: Outcome) -> Result<(), ServiceError> {
-        Ok(self.engine.absorb(outcome, self.clock.now())?)
+    fn take(&mut self, pause: Duration) -> Result<(), ServiceError> {
+        let outcomes = self.outcomes.take(pause);
+        let now = self.clock.now();
+        for outcome in outcomes {
+            self.engine.absorb(outcome, now)?;
+        }
+        Ok(())
     }
 
     /// Takes what returns in time, and makes durable what was decided.
     fn wind_down(&mut self) -> Result<(), ServiceError> {
         let end = self.clock.now().steady.plus(GRACE);
         while self.engine.in_flight() > 0 && self.clock.now().steady < end {
-            if let Ok(outcome) = self.outcomes.recv_timeout(Duration::from_millis(50)) {
-                self.take(outcome)?;
-            }
+            self.pools.iter_mut().for_each(Pool::hand_in);
+            self.take(Duration::from_millis(50))?;
         }
         let now = self.clock.now();
         self.engine.end_first_walks(now);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::numbers::ByDirectory;
 use crate::clock::Now;
 use crate::model::{RelPath, Stamp, Timestamp};
 use crate::schedule::ServerTime;
@@ -102,8 +103,8 @@ pub(super) type Children = HashMap<Box<[u8]>, DirId>;
 /// Every directory known.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    rows: HashMap<DirId, Directory>,
-    children: HashMap<DirId, Children>,
+    rows: ByDirectory<Directory>,
+    children: ByDirectory<Children>,
     no_children: Children,
 }
 
@@ -128,6 +129,12 @@ impl Table {
             siblings.remove(&row.name);
         }
         self.children.remove(&id);
+    }
+
+    /// How many directories are known, gone ones included.
+    #[must_use]
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
     }
 
     /// A directory.
@@ -181,7 +188,14 @@ impl Table {
             names.push(&row.name);
             next = row.parent;
         }
-        names.iter().rev().filter(|name| !name.is_empty()).fold(RelPath::root(), |path, name| path.join(name))
+        let mut path = Vec::with_capacity(names.iter().map(|name| name.len() + 1).sum());
+        for name in names.iter().rev().filter(|name| !name.is_empty()) {
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name);
+        }
+        RelPath::from_bytes(path)
     }
 }
 

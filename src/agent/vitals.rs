@@ -7,8 +7,7 @@ use super::file::{reason_in_short, reason_in_words};
 use super::root::Root;
 use super::table::Directory;
 use crate::clock::Now;
-use crate::model::RelPath;
-use crate::schedule::Outlook;
+use crate::model::{RelPath, Timestamp};
 use crate::status::{DirectoryLine, MAX_DIRECTORIES, MAX_LISTED, Pace, RootReport, RootState, WaitingFile};
 use crate::store::{DirId, WaitRow};
 
@@ -26,14 +25,27 @@ pub(super) struct Vitals {
     pub(super) paused: bool,
 }
 
+/// A directory, as far as reports choose by it.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    dir: DirId,
+    /// The engine's number of its root.
+    root: usize,
+    /// Files a second expected in it.
+    rate: f64,
+    /// Seconds since the last look at it; `None` if none has succeeded.
+    looked_s: Option<f64>,
+}
+
 impl Engine {
     /// How it is doing. Takes time in proportion to the number of directories and of waiting files.
     pub(super) fn vitals(&self, now: Now) -> Vitals {
         let waiting = self.waiting.iter().map(|((dir, name), row)| (*dir, name.as_slice(), row));
+        let seen = self.seen(now);
         Vitals {
-            roots: self.root_reports(now),
+            roots: self.root_reports(&seen, now),
             pace: self.pace(),
-            directories: self.directory_lines(now),
+            directories: self.directory_lines(seen),
             waiting_count: self.waiting.len() as u64,
             waiting_reasons: reasons(self.waiting.values()),
             waiting: waiting_files(waiting, |dir| self.table.path(dir)),
@@ -57,63 +69,71 @@ impl Engine {
         }
     }
 
-    fn root_reports(&self, now: Now) -> Vec<RootReport> {
-        let mut reports: Vec<RootReport> = self.roots.iter().map(root_report).collect();
-        for (dir, directory) in self.table.iter().filter(|(_, directory)| is_looked_at(directory)) {
+    fn root_reports(&self, seen: &[Seen], now: Now) -> Vec<RootReport> {
+        let mut reports: Vec<RootReport> = self.roots.iter().map(|root| root_report(root, now)).collect();
+        for (_, directory) in self.table.iter().filter(|(_, directory)| is_looked_at(directory)) {
             let Some(report) = reports.get_mut(directory.root) else { continue };
             report.directories += 1;
             report.unreadable += u64::from(directory.failures > 0);
             report.unseen += u64::from(directory.stamp.is_none());
-            if let Some(age) = self.age(directory, self.outlook(dir, directory), now) {
-                report.oldest_look_s = Some(report.oldest_look_s.map_or(age, |oldest| oldest.max(age)));
-            }
+        }
+        for seen in seen {
+            let Some(report) = reports.get_mut(seen.root) else { continue };
+            report.oldest_look_s = seen.looked_s.into_iter().chain(report.oldest_look_s).reduce(f64::max);
         }
         reports
     }
 
     /// The hottest, and those looked at longest ago.
-    fn directory_lines(&self, now: Now) -> Vec<DirectoryLine> {
-        let known = self.table.iter().filter(|(_, directory)| is_looked_at(directory));
-        let mut facts: Vec<_> =
-            known.map(|(dir, directory)| (dir, directory, self.outlook(dir, directory))).collect();
-        if facts.len() > MAX_DIRECTORIES {
+    fn directory_lines(&self, mut seen: Vec<Seen>) -> Vec<DirectoryLine> {
+        if seen.len() > MAX_DIRECTORIES {
             let half = MAX_DIRECTORIES / 2;
-            facts.select_nth_unstable_by(half, |(_, _, a), (_, _, b)| {
-                let rate = |outlook: &Option<Outlook>| outlook.map_or(0.0, |it| it.rate);
-                rate(b).total_cmp(&rate(a))
-            });
-            let rest = facts.get_mut(half..).unwrap_or_default();
+            seen.select_nth_unstable_by(half, |a, b| b.rate.total_cmp(&a.rate));
+            let rest = seen.get_mut(half..).unwrap_or_default();
             let last = rest.len() - 1;
-            rest.select_nth_unstable_by_key(half.min(last), |(_, _, outlook)| {
-                outlook.and_then(|it| it.last_look)
-            });
-            facts.truncate(MAX_DIRECTORIES);
+            let age = |seen: &Seen| seen.looked_s.unwrap_or(f64::INFINITY);
+            rest.select_nth_unstable_by(half.min(last), |a, b| age(b).total_cmp(&age(a)));
+            seen.truncate(MAX_DIRECTORIES);
         }
-        let line = |(dir, directory, outlook): (DirId, &Directory, Option<Outlook>)| DirectoryLine {
-            path: self.whole_path(dir, directory),
-            files_per_hour: outlook.map_or(0.0, |outlook| outlook.rate * 3600.0),
-            looked_s: self.age(directory, outlook, now),
-            every_s: outlook.map(|outlook| outlook.period.as_secs_f64()),
-            unreadable: directory.failures > 0,
-        };
-        let mut lines: Vec<DirectoryLine> = facts.into_iter().map(line).collect();
+        let mut lines: Vec<DirectoryLine> =
+            seen.iter().filter_map(|seen| self.directory_line(seen)).collect();
         lines.sort_by(|a, b| a.path.cmp(&b.path));
         lines
     }
 
-    fn outlook(&self, dir: DirId, directory: &Directory) -> Option<Outlook> {
-        self.roots.get(directory.root).and_then(|root| root.agenda.outlook(dir))
+    fn directory_line(&self, seen: &Seen) -> Option<DirectoryLine> {
+        let directory = self.table.get(seen.dir)?;
+        let outlook = self.roots.get(seen.root).and_then(|root| root.agenda.outlook(seen.dir));
+        Some(DirectoryLine {
+            path: self.whole_path(seen.dir, directory),
+            files_per_hour: seen.rate * 3600.0,
+            looked_s: seen.looked_s,
+            every_s: outlook.map(|outlook| outlook.period.as_secs_f64()),
+            unreadable: directory.failures > 0,
+        })
     }
 
-    /// Seconds since the last look at a directory, as its schedule has it; while the root is lost and has none, since the
-    /// last one that left nothing open. Since the agent's start where that was before: nobody looks while none runs,
-    /// and that is no fault of the pace.
-    fn age(&self, directory: &Directory, outlook: Option<Outlook>, now: Now) -> Option<f64> {
-        let age = match outlook {
-            Some(outlook) => now.steady.since(outlook.last_look?.max(self.started.steady)),
-            None => now.wall.since(directory.looked_at?.max(self.started.wall)),
-        };
-        Some(age.as_secs_f64())
+    /// Every directory that the promise holds for, as its schedule has it; those of a lost root, which has none, as the
+    /// last look had it that left nothing open. Those in a schedule are not looked up one by one: there may be millions,
+    /// and nothing else is done meanwhile.
+    ///
+    /// Ages count from the agent's start at most: nobody looks while none runs, and that is no fault of the pace.
+    fn seen(&self, now: Now) -> Vec<Seen> {
+        let mut all = Vec::with_capacity(self.roots.iter().map(|root| root.agenda.len()).sum());
+        for (number, root) in self.roots.iter().enumerate() {
+            all.extend(root.agenda.glances().map(|(dir, glance)| {
+                let age = |last: Timestamp| now.steady.since(last.max(self.started.steady)).as_secs_f64();
+                Seen { dir, root: number, rate: glance.rate, looked_s: glance.last_look.map(age) }
+            }));
+        }
+        let has_none = |root: usize| self.roots.get(root).is_some_and(|root| root.agenda.len() == 0);
+        let lost =
+            self.table.iter().filter(|(_, directory)| is_looked_at(directory) && has_none(directory.root));
+        all.extend(lost.map(|(dir, directory)| {
+            let age = |last: Timestamp| now.wall.since(last.max(self.started.wall)).as_secs_f64();
+            Seen { dir, root: directory.root, rate: 0.0, looked_s: directory.looked_at.map(age) }
+        }));
+        all
     }
 
     fn whole_path(&self, dir: DirId, directory: &Directory) -> String {
@@ -129,7 +149,7 @@ fn is_looked_at(directory: &Directory) -> bool {
     directory.gone_since.is_none() && !directory.excluded
 }
 
-fn root_report(root: &Root) -> RootReport {
+fn root_report(root: &Root, now: Now) -> RootReport {
     let state = match (&root.tree, &root.lost) {
         _ if root.hangs => RootState::Silent,
         (Some(_), _) => RootState::Watched,
@@ -147,6 +167,7 @@ fn root_report(root: &Root) -> RootReport {
         lost,
         walked: root.row.walked,
         calls: root.in_flight as u64,
+        silent_s: root.hangs.then(|| now.steady.since(root.silent_since).as_secs_f64()),
         ..RootReport::default()
     }
 }

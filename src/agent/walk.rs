@@ -4,11 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::unbounded;
-
 use crate::clock::Stopwatch;
 use crate::model::{RelPath, Stamp};
-use crate::mount::{Coverage, EntryKind, FileKind, Listing, MountError, Tree, Workers};
+use crate::mount::{Basket, Coverage, EntryKind, FileKind, Listing, MountError, Tree, Workers};
 use crate::rules::FileRules;
 
 /// Threads that walk.
@@ -76,40 +74,46 @@ pub(super) fn walk(
     limits: &Limits,
     mut visited: impl FnMut(&Visited),
 ) -> io::Result<Walked> {
-    let (done, visits) = unbounded();
+    let visits = Basket::new(|_| false);
     let walker = Arc::clone(tree);
-    let pool = Workers::start(WALKERS, &done, move |(id, path): (u64, RelPath)| {
+    let pool = Workers::start(WALKERS, &visits, move |(id, path): (u64, RelPath)| {
         let seen = see(&walker, id, &path);
         walker.drop_directory(id);
         Visited { path, seen }
     })?;
     let mut ended = Walked { root: Ok(()), is_whole: true, is_silent: false };
     let (began, mut last, mut under_way) = (Stopwatch::start(), 1, 1);
-    let _ = pool.submit((last, RelPath::root()));
+    pool.submit([(last, RelPath::root())], 1);
     while under_way > 0 {
-        let Ok(found) = visits.recv_timeout(limits.patience) else {
+        let found = visits.take(limits.patience);
+        if found.is_empty() {
             return Ok(Walked { is_whole: false, is_silent: true, ..ended });
-        };
-        under_way -= 1;
-        visited(&found);
-        let Visited { path, seen } = found;
-        let seen = match seen {
-            Ok(seen) => seen,
-            Err(error) => {
-                if path.is_root() {
-                    ended.root = Err(error);
+        }
+        for found in found {
+            under_way -= 1;
+            visited(&found);
+            let Visited { path, seen } = found;
+            let seen = match seen {
+                Ok(seen) => seen,
+                Err(error) => {
+                    if path.is_root() {
+                        ended.root = Err(error);
+                    }
+                    continue;
                 }
-                continue;
+            };
+            let mut below = Vec::new();
+            for name in seen.directories.iter().filter(|name| rules.enters(&path, name)) {
+                if last >= limits.directories || began.elapsed() >= limits.time {
+                    ended.is_whole = false;
+                    break;
+                }
+                last += 1;
+                below.push((last, path.join(name)));
             }
-        };
-        for name in seen.directories.iter().filter(|name| rules.enters(&path, name)) {
-            if last >= limits.directories || began.elapsed() >= limits.time {
-                ended.is_whole = false;
-                break;
-            }
-            last += 1;
-            under_way += 1;
-            let _ = pool.submit((last, path.join(name)));
+            under_way += below.len();
+            let hands = below.len();
+            pool.submit(below, hands);
         }
     }
     Ok(ended)

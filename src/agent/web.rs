@@ -194,7 +194,7 @@ impl Answers {
         let mut told = None;
         for path in below.chain(whole.is_absolute().then(|| whole.clone())) {
             let explanation = explain(&self.store, &path, Some(&self.live))?;
-            if explanation.state != "never seen" {
+            if explanation.known {
                 return Ok(explanation);
             }
             told.get_or_insert(explanation);

@@ -25,11 +25,23 @@ pub enum Handle {
     Node(Box<dyn Node>),
 }
 
+/// What a directory is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To be asked for its stamp and what is below it.
+    Hold,
+    /// To have its names read.
+    Names,
+}
+
 /// A directory or file of a simulated mount, held open.
 #[cfg(test)]
 pub trait Node: std::fmt::Debug + Send + Sync {
     /// Type and stamp, as fresh as the server has them.
     fn stat(&self) -> Result<FileStat, Errno>;
+
+    /// Type and stamp as the client remembers them; asks nobody.
+    fn remembered(&self) -> Result<FileStat, Errno>;
 
     /// Type and stamp of a name in it.
     fn stat_at(&self, name: &[u8]) -> Result<FileStat, Errno>;
@@ -56,6 +68,8 @@ impl Handle {
         match self {
             Self::Descriptor(fd) => statx(fd, "", flags | AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
                 .map(|found| stat_of(&found)),
+            #[cfg(test)]
+            Self::Node(node) if flags.contains(AtFlags::STATX_DONT_SYNC) => node.remembered(),
             #[cfg(test)]
             Self::Node(node) => node.stat(),
         }
@@ -86,11 +100,11 @@ impl Handle {
         }
     }
 
-    /// Type and stamp of `name` in it, fresh, never following a link.
-    pub(super) fn stat_at(&self, name: &[u8]) -> Result<FileStat, Errno> {
+    /// Type and stamp of `name` in it, never following a link.
+    pub(super) fn stat_at(&self, name: &[u8], sync: AtFlags) -> Result<FileStat, Errno> {
         match self {
             Self::Descriptor(fd) => {
-                let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_FORCE_SYNC;
+                let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | sync;
                 statx(fd, name, flags, StatxFlags::BASIC_STATS).map(|found| stat_of(&found))
             }
             #[cfg(test)]
@@ -98,8 +112,13 @@ impl Handle {
         }
     }
 
-    /// The directory at `path` below it, held but not open for reading.
-    pub(super) fn directory_at(&self, path: &[u8], one_file_system: bool) -> Result<Self, Errno> {
+    /// The directory at `path` below it.
+    pub(super) fn directory_at(
+        &self,
+        path: &[u8],
+        purpose: Purpose,
+        one_file_system: bool,
+    ) -> Result<Self, Errno> {
         match self {
             Self::Descriptor(fd) => {
                 let mut resolve =
@@ -107,7 +126,11 @@ impl Handle {
                 if one_file_system {
                     resolve |= ResolveFlags::NO_XDEV;
                 }
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let how = match purpose {
+                    Purpose::Hold => OFlags::PATH,
+                    Purpose::Names => OFlags::RDONLY,
+                };
+                let flags = how | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 openat2(fd, path, flags, Mode::empty(), resolve).map(Self::Descriptor)
             }
             #[cfg(test)]

@@ -26,4 +26,4 @@ pub use names::{Coverage, Entry, EntryKind, Listing};
 pub use rpc::{Operation, RpcCounts};
 pub use survey::{Surveyed, survey};
 pub use tree::{FileKind, FileStat, Refresh, Tree, TreeOptions};
-pub use workers::{Workers, let_go};
+pub use workers::{Basket, Workers, let_go};

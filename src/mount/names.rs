@@ -1,4 +1,4 @@
-//! The names in a directory: by getdents where the tree is known, by walkdir at first contact and in the audit.
+//! The names in a directory: by getdents, and in the audit by walkdir.
 //!
 //! A name's fileid comes with it for free. Its type does only while the kernel still fills it in: past some thousands
 //! of entries an NFS client stops, and every type asked costs a LOOKUP. So the names-only way never asks.
@@ -140,7 +140,7 @@ fn by_getdents(directory: &OwnedFd, path: &RelPath) -> Listing {
     Listing { entries, coverage: Coverage::Complete }
 }
 
-/// Reads names, fileids and types through walkdir: an independent way, for the first walk and the audit.
+/// Reads names, fileids and types through walkdir: an independent way, for the audit.
 ///
 /// The directory is named by its descriptor, so that neither the length of its path nor a renamed parent matters.
 fn by_walkdir(directory: &OwnedFd, path: &RelPath) -> Listing {

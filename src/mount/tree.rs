@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::model::{RelPath, Stamp, Timestamp};
 
-use super::handle::Handle;
+use super::handle::{Handle, Purpose};
 use super::identity::{Identity, bytes};
 use super::names::{self, Listing};
 use super::rpc::RpcCounts;
@@ -115,21 +115,20 @@ impl Tree {
 
     /// A directory, held open under the caller's number `id` until it is dropped or displaced.
     pub fn directory(&self, id: u64, path: &RelPath) -> Result<Arc<Handle>, MountError> {
-        if path.is_root() {
-            return Ok(Arc::clone(&self.root));
-        }
-        if let Some(held) = self.held().get(&id) {
-            return Ok(Arc::clone(held));
-        }
-        let opened = Arc::new(self.resolve(path)?);
-        self.held().put(id, Arc::clone(&opened));
-        Ok(opened)
+        self.held_or_resolved(id, path).map(|(directory, _)| directory)
     }
 
-    /// Whether a descriptor is held under `id`.
-    #[must_use]
-    pub fn holds(&self, id: u64) -> bool {
-        self.held().contains(&id)
+    /// The same, and whether it was resolved only now.
+    pub fn held_or_resolved(&self, id: u64, path: &RelPath) -> Result<(Arc<Handle>, bool), MountError> {
+        if path.is_root() {
+            return Ok((Arc::clone(&self.root), false));
+        }
+        if let Some(held) = self.held().get(&id) {
+            return Ok((Arc::clone(held), false));
+        }
+        let opened = Arc::new(self.resolve(path, Purpose::Hold)?);
+        self.held().put(id, Arc::clone(&opened));
+        Ok((opened, true))
     }
 
     /// Whether `path` leads to the directory behind `directory`: a held descriptor follows a rename, its path does not.
@@ -139,7 +138,7 @@ impl Tree {
         let mut from = Arc::clone(&self.root);
         for name in path.components() {
             stat(&from, path, AtFlags::STATX_FORCE_SYNC)?;
-            from = match from.directory_at(name, self.options.one_file_system) {
+            from = match from.directory_at(name, Purpose::Hold, self.options.one_file_system) {
                 Ok(next) => Arc::new(next),
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
                 Err(errno) => return Err(MountError::new(Action::OpenDirectory, path, errno)),
@@ -183,6 +182,27 @@ impl Tree {
         Ok(names::list(&opened, path, false))
     }
 
+    /// The names of a directory of which nothing is held, and the stamp that came with finding it or that the client
+    /// remembers from before: no RPC asks for it. The directory is held afterwards.
+    ///
+    /// It is opened for reading where it is found: to open one that is held costs another GETATTR.
+    pub fn first_names(&self, id: u64, path: &RelPath) -> Result<(Stamp, Listing), MountError> {
+        let failed = |errno| MountError::new(Action::OpenDirectory, path, errno);
+        let opened = self.resolve(path, Purpose::Names)?;
+        let stamp = stat(&opened, path, AtFlags::STATX_DONT_SYNC)?.stamp;
+        names::drop_cached_names(&opened);
+        let listing = names::list(&opened, path, false);
+        let held = opened.directory_at(b".", Purpose::Hold, self.options.one_file_system).map_err(failed)?;
+        self.held().put(id, Arc::new(held));
+        Ok((stamp, listing))
+    }
+
+    /// Whether a descriptor is held under `id`.
+    #[must_use]
+    pub fn holds(&self, id: u64) -> bool {
+        self.held().contains(&id)
+    }
+
     /// The names of a directory, through walkdir, and from the server.
     pub fn walk(&self, directory: &Handle, path: &RelPath) -> Result<Listing, MountError> {
         let opened = names::open_for_names(directory, path)?;
@@ -192,7 +212,14 @@ impl Tree {
 
     /// Type and stamp of `name` in a directory, fresh, never following a link.
     pub fn stat(&self, directory: &Handle, name: &[u8], path: &RelPath) -> Result<FileStat, MountError> {
-        directory.stat_at(name).map_err(|errno| MountError::new(Action::Refresh, path, errno))
+        let found = directory.stat_at(name, AtFlags::STATX_FORCE_SYNC);
+        found.map_err(|errno| MountError::new(Action::Refresh, path, errno))
+    }
+
+    /// The same, as it came with finding the name: for who needs no more than the type.
+    pub fn find(&self, directory: &Handle, name: &[u8], path: &RelPath) -> Result<FileStat, MountError> {
+        let found = directory.stat_at(name, AtFlags::STATX_DONT_SYNC);
+        found.map_err(|errno| MountError::new(Action::Refresh, path, errno))
     }
 
     /// Opens the regular file `name` for reading; anything else is refused without waiting for a writer.
@@ -206,12 +233,15 @@ impl Tree {
     }
 
     /// Opens a directory by its path, beneath the root.
-    fn resolve(&self, path: &RelPath) -> Result<Handle, MountError> {
+    fn resolve(&self, path: &RelPath, purpose: Purpose) -> Result<Handle, MountError> {
         let failed = |errno| MountError::new(Action::OpenDirectory, path, errno);
+        let pieces = pieces(path);
         let mut opened = None;
-        for piece in pieces(path) {
+        for (number, piece) in pieces.iter().enumerate() {
             let from = opened.as_ref().unwrap_or(&*self.root);
-            opened = Some(from.directory_at(&piece, self.options.one_file_system).map_err(failed)?);
+            let purpose = if number + 1 == pieces.len() { purpose } else { Purpose::Hold };
+            let next = from.directory_at(piece, purpose, self.options.one_file_system);
+            opened = Some(next.map_err(failed)?);
         }
         opened.ok_or_else(|| failed(Errno::INVAL))
     }
@@ -279,6 +309,21 @@ mod tests {
     }
 
     #[test]
+    fn first_names_are_those_of_a_directory_that_is_held_then() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("d")).unwrap();
+        fs::write(folder.path().join("d/file"), "").unwrap();
+        let tree = open_tree(folder.path());
+        let path = RelPath::from("d");
+        assert!(!tree.holds(1));
+        let (stamp, listing) = tree.first_names(1, &path).unwrap();
+        assert!(tree.holds(1));
+        let held = tree.directory(1, &path).unwrap();
+        assert_eq!(stamp, tree.refresh(&held, &path).unwrap());
+        assert_eq!(listing, tree.names(&held, &path).unwrap());
+    }
+
+    #[test]
     fn never_follows_a_link_out_of_the_tree() {
         let folder = tempfile::tempdir().unwrap();
         symlink("/etc", folder.path().join("etc")).unwrap();
@@ -315,8 +360,9 @@ mod tests {
         fs::create_dir_all(folder.path().join("a/b")).unwrap();
         let tree = open_tree(folder.path());
         let path = RelPath::from("a/b");
-        let held = tree.directory(1, &path).unwrap();
-        assert!(tree.holds(1) && tree.leads_to(&path, &held).unwrap());
+        let (held, is_resolved) = tree.held_or_resolved(1, &path).unwrap();
+        assert!(is_resolved && !tree.held_or_resolved(1, &path).unwrap().1);
+        assert!(tree.leads_to(&path, &held).unwrap());
         fs::rename(folder.path().join("a"), folder.path().join("c")).unwrap();
         assert!(!tree.leads_to(&path, &held).unwrap());
         assert!(tree.leads_to(&RelPath::from("c/b"), &held).unwrap());

@@ -8,6 +8,7 @@ mod appointed;
 mod brake;
 mod deadlines;
 mod directory;
+mod glance;
 mod keys;
 mod lists;
 mod once;
@@ -26,7 +27,8 @@ mod tests;
 mod weights;
 
 pub use adaptive::Schedule;
-pub use brake::Brake;
+pub use brake::{Brake, Stuck};
+pub use glance::Glance;
 pub use pacer::Pacer;
 pub use racy::{MAX_RACY_AGE, ServerTime};
 pub use saved::{Saved, SavedClock};

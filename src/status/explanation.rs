@@ -11,6 +11,8 @@ pub struct Explanation {
     pub path: String,
     /// What became of it, in words.
     pub state: String,
+    /// Whether there is a record of it.
+    pub known: bool,
     /// What else is known, in order: what, and its value.
     pub facts: Vec<(String, String)>,
 }
@@ -19,7 +21,7 @@ impl Explanation {
     /// One without facts.
     #[must_use]
     pub fn new(path: String) -> Self {
-        Self { path, state: String::new(), facts: Vec::new() }
+        Self { path, state: String::new(), known: true, facts: Vec::new() }
     }
 
     /// Adds a fact.

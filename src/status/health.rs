@@ -30,9 +30,13 @@ fn root_away(root: &RootReport) -> Option<String> {
             Some(format!("{} is not watched: {reason}{stop} Nothing is forgotten.", root.path))
         }
         RootState::Silent => {
-            let calls = count(root.calls, "call", "calls");
+            let calls = match root.calls {
+                1 => "1 call to it has".to_owned(),
+                calls => format!("{} calls to it have", grouped(calls)),
+            };
+            let time = root.silent_s.map(|time| format!(" for {}", span(time))).unwrap_or_default();
             Some(format!(
-                "The file system at {} does not answer: {calls} to it did not return. It is watched again when it answers.",
+                "The file system at {} does not answer: {calls} not returned{time}. It is watched again when it answers.",
                 root.path
             ))
         }
@@ -191,9 +195,11 @@ mod tests {
             |it, at| {
                 it.roots[at].state = RootState::Silent;
                 it.roots[at].calls = 32;
+                it.roots[at].silent_s = Some(75.0);
+                it.roots[at].oldest_look_s = Some(100.0);
             },
             &[
-                "The file system at /mnt/a does not answer: 32 calls to it did not return. It is watched again when it answers.",
+                "The file system at /mnt/a does not answer: 32 calls to it have not returned for 1 min 15 s. It is watched again when it answers.",
             ],
         );
         check(

@@ -36,9 +36,10 @@ pub fn render(report: &Report) -> String {
 }
 
 fn roots(report: &Report, text: &mut String) {
-    let state = |root: &RootReport| match &root.lost {
-        Some(reason) => format!("{}: {}", root.state.as_str(), plain(reason)),
-        None => root.state.as_str().to_owned(),
+    let state = |root: &RootReport| match (root.silent_s, &root.lost) {
+        (Some(time), _) => format!("no answer for {}", span(time)),
+        (None, Some(reason)) => format!("{}: {}", root.state.as_str(), plain(reason)),
+        (None, None) => root.state.as_str().to_owned(),
     };
     let rows = report.roots.iter().map(|root| {
         let oldest = root.oldest_look_s.map_or_else(|| "-".to_owned(), span);
@@ -88,7 +89,7 @@ fn directories(report: &Report, text: &mut String) {
         vec![plain(&line.path), rate(line.files_per_hour), age(line.looked_s), age(line.every_s)]
     };
     let mut lines: Vec<&DirectoryLine> = report.directories.iter().collect();
-    if lines.len() <= SHOWN {
+    if lines.len() <= 2 * SHOWN {
         push_table(text, &["DIRECTORY", "FILES/H", "LOOKED AT", "LOOK EACH"], lines.into_iter().map(row));
         return;
     }
@@ -107,7 +108,7 @@ fn sinks(report: &Report, text: &mut String) {
         let reason = plain(sink.reason.as_deref().unwrap_or_default());
         vec![
             sink.sink.clone(),
-            sink.state.clone(),
+            if report.running && !sink.is_attached() { "not in use" } else { &sink.state }.to_owned(),
             grouped(sink.confirmed),
             grouped(sink.behind),
             oldest,

@@ -155,6 +155,18 @@ impl Store {
         self.db.get(keys::cursor(sink))?.map(|value| codec::decode(&value, "a sink's cursor")).transpose()
     }
 
+    /// Notes that `sink` is new and gets what comes after `after`.
+    pub fn attach(&self, sink: &str, after: Seq) -> Result<(), StoreError> {
+        self.db.insert(keys::attached(sink), codec::encode(&after))?;
+        self.set_cursor(sink, after)
+    }
+
+    /// The handover after which `sink` was attached: what was before it was never sent there.
+    pub fn attached_after(&self, sink: &str) -> Result<Seq, StoreError> {
+        let value = self.db.get(keys::attached(sink))?;
+        value.map_or(Ok(0), |value| codec::decode(&value, "where a sink begins"))
+    }
+
     /// Notes that `sink` confirmed everything up to `confirmed`, or is to start again after it.
     ///
     /// Written out but not waited for: after a power loss a sink may be sent the last batch again, with the same ids.

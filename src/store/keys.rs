@@ -92,6 +92,10 @@ pub(super) fn cursor(sink: &str) -> Vec<u8> {
     key(b'c', &[sink.as_bytes()])
 }
 
+pub(super) fn attached(sink: &str) -> Vec<u8> {
+    key(b'a', &[sink.as_bytes()])
+}
+
 pub(super) fn refused(sink: &str, seq: Seq) -> Vec<u8> {
     key(b'x', &[sink.as_bytes(), &[0], &seq.to_be_bytes()])
 }

@@ -1,7 +1,7 @@
 //! One stored row by itself: whether its value is what its key says. The way in for fuzzing, which cannot go through
 //! sled: a damaged disk may hand any bytes to the decoders below.
 
-use crate::model::{Handover, Timestamp};
+use crate::model::{Handover, Seq, Timestamp};
 
 use super::{
     Refused, SinkCursor, StoreError, codec, directories, hindrance, journal, keys, ledger, seen, waiting,
@@ -29,6 +29,7 @@ pub fn read_row(key: &[u8], value: &[u8]) -> Result<Option<Handover>, StoreError
             return journal::decode(seq, value).map(Some);
         }
         (_, Some(b'c')) => codec::decode::<SinkCursor>(value, "a sink's cursor").map(drop)?,
+        (_, Some(b'a')) => codec::decode::<Seq>(value, "where a sink begins").map(drop)?,
         (_, Some(b'x')) => codec::decode::<Refused>(value, "a refused handover").map(drop)?,
         (_, Some(b'l')) => ledger::check_row(key, value)?,
         _ => return Err(StoreError::Damaged { what: "a key" }),

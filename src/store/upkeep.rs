@@ -45,6 +45,7 @@ impl Store {
         }
         let mut batch = Batch::default();
         batch.insert(keys::cursor(sink), codec::encode(&SinkCursor { confirmed: first - 1 }));
+        batch.insert(keys::attached(sink), codec::encode(&self.attached_after(sink)?.min(first - 1)));
         for (name, refused) in self.refused()? {
             if name == sink && refused.seq >= first {
                 batch.remove(keys::refused(sink, refused.seq));

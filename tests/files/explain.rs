@@ -3,10 +3,11 @@
 
 use std::fs;
 
-use crate::job;
 use crate::support::eventually;
 use crate::support::scout::Scout;
+use crate::support::servers::RabbitServer;
 use crate::upkeep::check_explained;
+use crate::{archive_with, job};
 
 #[test]
 fn tells_of_what_was_handed_over() {
@@ -69,6 +70,12 @@ fn tells_which_sink_is_away() {
         eventually("the refused connection", || Some(told()).filter(|told| told.contains("amqp is down: ")));
     assert!(told.contains("to amqp: not sent yet: 0 handovers are before it"), "{told}");
     agent.stop();
+
+    let agent = scout.agent(&[]);
+    let unused = "to amqp: not sent: this run does not send there";
+    check_explained(&scout, "root/a.tgz", "handed over", &[unused, "to events: "]);
+    assert!(scout.tell(&["status"]).contains("\n amqp    not in use  0 "), "{}", scout.tell(&["status"]));
+    agent.stop();
     check_explained(&scout, "root/a.tgz", "handed over", &["to amqp: not sent yet"]);
 }
 
@@ -84,9 +91,94 @@ fn tells_which_pattern_leaves_a_file_out() {
     never("root/a/x.log", "left out by --exclude: x.log matches x.log");
     never("root/a/x.dat", "left out by --include: x.dat matches none of *.tgz *.log");
     never("root/scratch/x.tgz", "left out by --exclude: scratch matches scratch/");
-    let absent = "so: no pattern of the last run leaves it out: it was not there at the last look";
-    never("root/a/absent.tgz", absent);
-    never("root/a/absent.tgz", "directory last looked at: ");
+    never("root/other/x.tgz", "so: no pattern of the last run leaves it out: its directory was not there");
+    let absent = [
+        "so: no pattern of the last run leaves it out: at the last look it was not there, ",
+        "directory last looked at: ",
+    ];
+    check_explained(&scout, "root/a/absent.tgz", "not on record", &absent);
     let outside = "not below any directory that this agent watches or watched";
     check_explained(&scout, "/elsewhere/x", outside, &["watched: "]);
+}
+
+#[test]
+fn tells_of_what_is_no_file_and_of_what_vanished_before_it_was_complete() {
+    let scout = Scout::new();
+    scout.put("a/whole.tgz", &job(1));
+    scout.put("a/cut.tgz", &job(2)[..40]);
+    std::os::unix::fs::symlink("whole.tgz", scout.path("a/link.tgz")).unwrap();
+    scout.once(&[]);
+    check_explained(
+        &scout,
+        "root/a/link.tgz",
+        "not on record",
+        &["so: no pattern of the last run leaves it out: at the last look it was not there, or was no file"],
+    );
+    check_explained(&scout, "root/a/cut.tgz", "waiting", &["why: truncated"]);
+    fs::remove_file(scout.path("a/cut.tgz")).unwrap();
+    scout.once(&[]);
+    // It was seen: nothing says that it never was.
+    let vanished = ["so: no pattern of the last run leaves it out: at the last look it was not there, "];
+    check_explained(&scout, "root/a/cut.tgz", "not on record", &vanished);
+}
+
+#[test]
+fn tells_of_directories_that_are_gone_and_of_roots_out_of_reach() {
+    let scout = Scout::new();
+    scout.put("2026/21/job.tgz", &job(1));
+    scout.put("2026/22/job.tgz", &job(2));
+    scout.once(&[]);
+    fs::remove_dir_all(scout.path("2026/21")).unwrap();
+    scout.once(&[]);
+    let gone = ["a directory on the way is gone: since ", "as: appeared", "directory last looked at: "];
+    check_explained(&scout, "root/2026/21/job.tgz", "handed over", &gone);
+    check_explained(&scout, "root/2026/21", "a directory", &["a directory on the way is gone: since "]);
+
+    let agent = scout.agent(&[]);
+    let told = scout.tell(&["explain", "root/2026/22/new.tgz"]);
+    assert!(!told.contains("out of reach"), "{told}");
+    fs::rename(scout.root(), scout.beside("away")).unwrap();
+    let told = eventually("the root to be lost", || {
+        Some(scout.tell(&["explain", "root/2026/22/new.tgz"])).filter(|told| told.contains("out of reach"))
+    });
+    assert!(told.contains("not on record") && told.contains("root is out of reach: cannot "), "{told}");
+    let facts = ["root is out of reach: ", "to events: confirmed"];
+    check_explained(&scout, "root/2026/22/job.tgz", "handed over", &facts);
+    agent.stop();
+}
+
+#[test]
+fn tells_what_was_refused_never_sent_or_is_older_than_the_history() {
+    let scout = Scout::new();
+    let rabbit = RabbitServer::start();
+    scout.put("a.tgz", &job(1));
+    scout.once(&[]);
+    let long = format!("jobid=1\nevents=1\nexitcode=0\nsystem={}\n", "x".repeat(100_000));
+    scout.put("long.tgz", &archive_with(&long));
+    let amqp = rabbit.url();
+    let done = scout.once(&["--amqp", &amqp, "--events"]);
+    // The queue was not there: that is nothing to complain of.
+    assert!(done.stderr.contains("Declared the queue") && !done.stderr.contains("ERROR"), "{}", done.stderr);
+    let later = "to amqp: never sent: the sink was attached later";
+    check_explained(&scout, "root/a.tgz", "handed over", &["to events: confirmed", later]);
+    scout.tell(&["index", "requeue", "--since", "1h", "--sink", "amqp"]);
+    scout.once(&["--amqp", &amqp, "--events"]);
+    check_explained(&scout, "root/a.tgz", "handed over", &["to amqp: confirmed"]);
+    let refused = "to amqp: refused: ";
+    check_explained(
+        &scout,
+        "root/long.tgz",
+        "handed over",
+        &[refused, "to events: confirmed", "as: appeared"],
+    );
+
+    // What is known of the file itself outlasts the history.
+    let forgotten = eventually("the history to end", || {
+        scout.once(&["--history", "1ms"]);
+        Some(scout.tell(&["explain", "root/long.tgz"])).filter(|told| !told.contains("as: appeared"))
+    });
+    let facts = ["when: longer ago than the history (--history) reaches", "id: ", "blake3: ", "number: 2"];
+    for fact in facts {
+        assert!(forgotten.contains(fact), "{forgotten}");
+    }
 }

@@ -25,6 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let each = |what, body| Trial::each("costs", what, &BOTH, body);
     let trials = [
         each("unchanged_directory_is_one_rpc", unchanged_directory_is_one_rpc),
+        each("first_contact_asks_for_no_more_than_names", first_contact_asks_for_no_more_than_names),
         each("news_in_a_large_directory", news_in_a_large_directory),
         each("long_operation_writes_nothing", long_operation_writes_nothing),
     ];
@@ -66,6 +67,30 @@ fn unchanged_directory_is_one_rpc(case: Case) {
     let (rpcs, (_, said)) = mount.cost(|| agent::once(&mount, &state, &[]));
     rig::measured("a one-shot run over the same, caches expired", &rpcs);
     assert!(said.contains("looked at 500 directories"), "{said}");
+    assert_eq!(rpcs.writes(), 0);
+}
+
+/// The least that learning a tree can cost is to find each directory, to be let in, and to read its names. No file is
+/// asked for, and no stamp: that came with finding the directory.
+fn first_contact_asks_for_no_more_than_names(case: Case) {
+    /// The tops, and what lies in them.
+    const DIRECTORIES: u64 = 10 + 200;
+    /// For the root itself, and the client's own needs.
+    const BESIDES: u64 = 10;
+    let mount = Mount::new(case, "");
+    for number in 0..200 {
+        let folder = mount.server_path().join(format!("{}/{number}", number % 10));
+        fs::create_dir_all(&folder).unwrap();
+        rig::create_files(&folder, "job-", 50);
+    }
+    let (rpcs, (_, said)) = mount.cost(|| agent::once(&mount, &agent::new_state(), &["--baseline"]));
+    rig::measured("first contact with 210 directories of 50 files, --baseline", &rpcs);
+    assert!(said.contains("10000 baseline"), "{said}");
+    let listings = rpcs.of("READDIR") + rpcs.of("READDIRPLUS");
+    let least = listings + 2 * DIRECTORIES;
+    assert!(rpcs.total() * 10 <= (least + BESIDES) * 11, "{rpcs}");
+    // A small directory's names and their end come in one answer, or the end in a second.
+    assert!(listings <= 2 * (DIRECTORIES + 1), "{rpcs}");
     assert_eq!(rpcs.writes(), 0);
 }
 

@@ -131,10 +131,12 @@ impl Browser {
         result["result"]["value"].clone()
     }
 
-    /// The text of the element with this id, as it is shown.
+    /// The text of the element with this id, as it is shown: nothing if it is not.
     #[track_caller]
     pub(crate) fn text(&mut self, id: &str) -> String {
-        let text = self.eval(&format!("document.getElementById({id:?})?.innerText"));
+        let text = self.eval(&format!(
+            "((it) => it?.checkVisibility({{visibilityProperty: true}}) ? it.innerText : '')(document.getElementById({id:?}))"
+        ));
         text.as_str().unwrap_or_default().to_owned()
     }
 
@@ -155,8 +157,11 @@ impl Browser {
 
     /// Presses a key.
     pub(crate) fn press(&mut self, key: &str) {
-        let text = if key == "Enter" { "\r" } else { "" };
-        let code = if key == "Enter" { 13 } else { 0 };
+        let (text, code) = match key {
+            "Enter" => ("\r", 13),
+            "Tab" => ("", 9),
+            _ => ("", 0),
+        };
         let event = |kind| json!({"type": kind, "key": key, "code": key, "text": text, "windowsVirtualKeyCode": code});
         self.call("Input.dispatchKeyEvent", &event("keyDown"));
         self.call("Input.dispatchKeyEvent", &json!({"type": "keyUp", "key": key, "code": key}));

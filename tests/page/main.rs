@@ -8,6 +8,7 @@
 #[path = "../../examples/generate/archive.rs"]
 mod archive;
 mod browser;
+mod hung;
 mod metrics;
 mod page;
 mod screen;

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::support::eventually;
 use crate::support::scout::Scout;
@@ -47,14 +48,58 @@ fn named(text: &str) -> BTreeSet<String> {
 fn mentioned(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let ours = words.filter(|word| word.starts_with("nfs_scout_"));
-    let whole = |word: &str| {
-        let parts = ["_bucket", "_sum", "_count"];
-        parts.iter().find_map(|part| word.strip_suffix(part)).unwrap_or(word).to_owned()
-    };
     ours.map(whole).collect()
 }
 
-/// Metrics that need an NFS mount; `tests/nfs/costs.rs` sees them behind one.
+/// A metric's name without what a histogram's parts are called.
+fn whole(name: &str) -> String {
+    let parts = ["_bucket", "_sum", "_count"];
+    parts.iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name).to_owned()
+}
+
+/// The labels of each metric, as its samples carry them.
+fn labelled(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut labels: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for sample in samples(text).into_keys() {
+        let (name, rest) = sample.split_once('{').unwrap_or((&sample, ""));
+        // A label's name stands before its value.
+        let mut parts: Vec<_> = rest.split("=\"").collect();
+        parts.pop();
+        let names = parts.iter().map(|part| part.rsplit(['"', ',']).next().unwrap().to_owned());
+        labels.entry(whole(name)).or_default().extend(names);
+    }
+    labels
+}
+
+/// The same, as the table of `docs/metrics.md` has it.
+fn documented_labels() -> BTreeMap<String, BTreeSet<String>> {
+    let bare = |cell: &str| cell.trim().trim_matches('`').to_owned();
+    let row = |line: &str| {
+        let mut cells = line.strip_prefix("| `nfs_scout_")?.split('|');
+        let name = format!("nfs_scout_{}", bare(cells.next()?));
+        Some((name, cells.next()?.split(',').map(bare).filter(|label| !label.is_empty()).collect()))
+    };
+    file("docs/metrics.md").lines().filter_map(row).collect()
+}
+
+/// The labels that a dashboard or a rule asks for, but for those that Prometheus adds.
+fn labels_asked(text: &str) -> BTreeSet<String> {
+    let after = |mark: &str, end: char| -> Vec<String> {
+        let parts = text.split(mark).skip(1).filter_map(|rest| rest.split(end).next());
+        parts.flat_map(|part| part.split(',')).map(|label| label.trim().to_owned()).collect()
+    };
+    let all = [
+        after("by (", ')'),
+        after("on (", ')'),
+        after("$labels.", ' '),
+        after("\"{{", '}'),
+        after(" {{", '}'),
+    ];
+    let names = all.concat().into_iter().filter(|name| name.chars().all(|c| c.is_ascii_lowercase()));
+    names.filter(|name| !["instance", "job"].contains(&name.as_str())).collect()
+}
+
+/// Metrics that need an NFS mount; `tests/nfs/faults/told.rs` sees them behind one.
 const OF_NFS: [&str; 2] = ["nfs_scout_rpcs_total", "nfs_scout_rpc_round_trip_seconds_total"];
 
 fn file(name: &str) -> String {
@@ -67,6 +112,7 @@ fn the_metrics_are_true_and_well_formed() {
     let mut redis = RedisServer::start();
     scout.put("a/1.tgz", &job(1));
     scout.put("b \"q\"\n/cut.tgz", &job(2)[..40]);
+    let began = Instant::now();
     let (agent, port) = serving(&scout, &["--redis", &redis.url(), "--events"]);
     let scrape = || {
         let answer = get(port, "/metrics");
@@ -88,21 +134,31 @@ fn the_metrics_are_true_and_well_formed() {
     scout.put("a/2.tgz", &job(3));
     becomes("nfs_scout_detection_latency_seconds_count", 1.0);
     becomes("nfs_scout_detection_latency_seconds_bucket{le=\"+Inf\"}", 1.0);
-    assert!(value("nfs_scout_detection_latency_seconds_sum").unwrap() > 0.0);
+    // Seconds, not another unit: none took longer than there has been an agent, nor is a report older.
+    let within = |name: &str, since: Instant| {
+        let seconds = value(name).unwrap_or_else(|| panic!("no {name}"));
+        assert!(seconds > 0.0 && seconds <= since.elapsed().as_secs_f64(), "{name} {seconds}");
+    };
+    within("nfs_scout_detection_latency_seconds_sum", began);
     let root = scout.root().display().to_string();
+    within(&format!("nfs_scout_oldest_look_seconds{{root=\"{root}\"}}"), began);
+    let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+        - value("nfs_scout_report_timestamp_seconds").unwrap();
+    assert!(age.abs() <= began.elapsed().as_secs_f64(), "{age}");
     assert_eq!(value(&format!("nfs_scout_directories{{root=\"{root}\"}}")), Some(3.0));
     assert_eq!(value("nfs_scout_bound_promised_seconds"), Some(0.2));
     let looks = "nfs_scout_looks_total{result=\"unchanged\"}";
     let before = value(looks).unwrap();
     eventually("more looks", || value(looks).filter(|now| *now > before));
 
+    let stopped = Instant::now();
     redis.stop();
     becomes("nfs_scout_sink_up{sink=\"redis\"}", 0.0);
     scout.put("a/3.tgz", &job(4));
     becomes("nfs_scout_outbox_messages{sink=\"redis\"}", 1.0);
-    eventually("an age", || {
-        value("nfs_scout_outbox_oldest_age_seconds{sink=\"redis\"}").filter(|age| *age > 0.0)
-    });
+    let age = "nfs_scout_outbox_oldest_age_seconds{sink=\"redis\"}";
+    eventually("an age", || value(age).filter(|age| *age > 0.0));
+    within(age, stopped);
     becomes("nfs_scout_outbox_messages{sink=\"events\"}", 0.0);
 
     let text = scrape();
@@ -111,12 +167,25 @@ fn the_metrics_are_true_and_well_formed() {
     fs::rename(scout.root(), scout.beside("away")).unwrap();
     becomes(&format!("nfs_scout_root_watched{{root=\"{root}\"}}"), 0.0);
     becomes("nfs_scout_mount_guard_trips_total", 1.0);
+    // Nobody looks there any more, and that shows.
+    let oldest = format!("nfs_scout_oldest_look_seconds{{root=\"{root}\"}}");
+    let before = value(&oldest).unwrap();
+    eventually("the last look to be longer ago", || value(&oldest).filter(|now| *now > before + 0.5));
 
     promtool(&["check", "metrics"], &scrape());
     let documented = mentioned(&file("docs/metrics.md"));
     let of_nfs = OF_NFS.map(str::to_owned).into();
     assert_eq!(documented, exported.union(&of_nfs).cloned().collect(), "docs/metrics.md against the metrics");
+    let labels = documented_labels();
+    for (name, there) in labelled(&text) {
+        assert_eq!(labels.get(&name), Some(&there), "the labels of {name} in docs/metrics.md");
+    }
     for name in ["examples/grafana.json", "examples/alerts.yaml"] {
+        let unknown: Vec<_> = labels_asked(&file(name))
+            .into_iter()
+            .filter(|label| !labels.values().any(|known| known.contains(label)))
+            .collect();
+        assert!(unknown.is_empty(), "{name} asks for labels that there are not: {unknown:?}");
         let asked = mentioned(&file(name));
         let missing: Vec<_> = asked.difference(&documented).collect();
         assert!(missing.is_empty() && asked.len() > 5, "{name} asks for {missing:?} of {asked:?}");

@@ -39,7 +39,8 @@ fn behaved(browser: &mut Browser, port: u16) {
     let outside: Vec<_> =
         browser.requests.iter().filter(|url| !ours.iter().any(|ours| url.starts_with(ours))).collect();
     assert!(outside.is_empty(), "{outside:?}");
-    assert!(browser.requests.iter().any(|url| url.ends_with("/events")), "{:?}", browser.requests);
+    // It is kept up to date over the one connection that it opened, not by asking anew.
+    assert_eq!(browser.requests.iter().filter(|url| url.ends_with("/events")).count(), 1);
 }
 
 #[test]
@@ -55,10 +56,13 @@ fn tells_the_truth_while_things_break_and_mend() {
     browser.width(1280, false);
     browser.go(&format!("http://127.0.0.1:{port}/"));
     all_is_well(&mut browser, &scout);
+    browser.shows("asof", "As of ");
     browser.shows("figures", "Handed over\n40");
     browser.shows("waiting", "2026/00/cut.tgz\ttruncated");
     browser.shows("map-says", "42 directories. None over the bound of 1 s.");
     assert_eq!(browser.eval("document.querySelectorAll('#map button').length"), 42);
+    assert_eq!(browser.eval(LATE), 0);
+    assert_eq!(browser.eval("document.getElementById('verdict').className"), "");
 
     // A file comes: its name is markup, and is shown as text.
     scout.put("2026/07/<img src=x onerror=alert(1)>.tgz", &job(41));
@@ -68,6 +72,8 @@ fn tells_the_truth_while_things_break_and_mend() {
     assert_eq!(browser.eval("document.images.length"), 0);
     assert_eq!(scout.ask(&["status"])["latest"][0]["path"], "2026/07/<img src=x onerror=alert(1)>.tgz");
     browser.shows("latency-says", "1 file in the time shown");
+    assert_eq!(browser.eval("document.querySelectorAll('#latency circle').length"), 1);
+    charted(&mut browser, &scout);
     browser.shoot("steady");
 
     sink_away(&mut browser, &scout, &mut redis);
@@ -84,12 +90,40 @@ fn tells_the_truth_while_things_break_and_mend() {
     browser.shoot("stopped");
 }
 
+/// Squares that are told to be over the bound, by their look and by a full bar.
+const LATE: &str = "[...document.querySelectorAll('#map .late')].filter((it) => it.style.getPropertyValue('--age') === '100%').length";
+
+/// The line of the rate is the rate: it ends where the last figure puts it between none and the budget.
+#[track_caller]
+fn charted(browser: &mut Browser, scout: &Scout) {
+    let says = browser.shows("rate-says", " now. Dashed: ");
+    let number = |after: &str| -> f64 {
+        let (_, rest) = says.split_once(after).unwrap();
+        rest.split(' ').next().unwrap().replace(',', "").parse().unwrap()
+    };
+    let (looks, allowed) = (number("no RPCs): "), number("Dashed: "));
+    let pace = &scout.ask(&["status"])["pace"];
+    assert!((allowed - pace["budget"].as_f64().unwrap()).abs() < 0.05, "{says} {pace}");
+    // The height of the end of a line over the chart's floor.
+    let mut end = |line: &str| {
+        let floor =
+            "Math.max(...[...document.querySelectorAll('#rate .grid')].map((it) => +it.getAttribute('y1')))";
+        let path = format!("document.querySelector('#rate .{line}').getAttribute('d')");
+        browser.eval(&format!("{floor} - {path}.split(' ').at(-1)")).as_f64().unwrap()
+    };
+    let (line, limit) = (end("line"), end("limit"));
+    assert!(limit > 20.0 && (line / limit - looks / allowed).abs() < 0.05, "{line} {limit} px: {says}");
+}
+
 fn sink_away(browser: &mut Browser, scout: &Scout, redis: &mut RedisServer) {
     redis.stop();
     both_say(browser, scout, "The sink redis is away");
     scout.put("2026/08/late.tgz", &job(42));
     both_say(browser, scout, "1 file waits for it, the oldest for");
     let sinks = browser.shows("sinks", "redis\tdown\t41\t1\t");
+    browser.shows("figures", "Unsent\n1");
+    assert_eq!(browser.eval("document.querySelector('#sinks .bad').textContent"), "down");
+    assert_eq!(browser.eval("document.getElementById('verdict').className"), "bad");
     assert!(sinks.contains("events\tup\t42\t0\t"), "{sinks}");
     browser.shoot("redis-down");
     redis.restart();
@@ -104,6 +138,7 @@ fn root_away(browser: &mut Browser, scout: &Scout) {
     browser.shows("roots", "lost: ");
     // What is over the bound by now is said: nothing pretends to be looked at.
     browser.shows("map-says", "42 over the bound of 1 s.");
+    assert_eq!(browser.eval(LATE), 42);
     browser.shoot("root-gone");
     fs::rename(scout.beside("away"), scout.root()).unwrap();
     all_is_well(browser, scout);
@@ -111,20 +146,41 @@ fn root_away(browser: &mut Browser, scout: &Scout) {
 
 /// By keyboard alone: into the map, along it, and from a square to its explanation; then the field.
 fn questions(browser: &mut Browser, scout: &Scout) {
-    browser.eval("document.querySelector('#map [tabindex=\"0\"]').focus()");
-    browser.press("End");
+    // From the field over its button into the map, of which one square takes part in the order of Tab.
+    browser.eval("document.getElementById('find').focus()");
+    browser.press("Tab");
+    browser.press("Tab");
     let root = scout.root().display().to_string();
+    browser.shows("map-detail", &format!("{root}: "));
+    browser.press("End");
     browser.shows("map-detail", &format!("{root}/2026/39: "));
     browser.press("ArrowLeft");
     browser.shows("map-detail", &format!("{root}/2026/38: "));
     browser.press("Enter");
     browser.shows("answer", &format!("{root}/2026/38: a directory"));
-    browser.eval(
-        "document.getElementById('find').focus(); document.getElementById('find').value = '2026/08/late.tgz'",
-    );
-    browser.press("Enter");
-    let answer = browser.shows("answer", "2026/08/late.tgz: handed over");
-    assert!(answer.contains("to redis") && answer.contains("confirmed"), "{answer}");
+    // A row up and down again, as they lie.
+    let place = "(({top, left}) => `${Math.round(left)} ${Math.round(top)}`)(document.activeElement.getBoundingClientRect())";
+    browser.width(400, false);
+    let before = browser.eval(place);
+    browser.press("ArrowUp");
+    let above = browser.eval(place);
+    let part = |place: &serde_json::Value, n| place.as_str().unwrap().split(' ').nth(n).unwrap().to_owned();
+    assert_eq!(part(&above, 0), part(&before, 0), "{above} is above {before}");
+    assert_ne!(part(&above, 1), part(&before, 1));
+    browser.press("ArrowDown");
+    browser.shows("map-detail", &format!("{root}/2026/38: "));
+    browser.width(1280, false);
+
+    // Whatever is in a name is asked for as it is.
+    for (name, state) in
+        [("2026/08/late.tgz", "handed over"), ("2026/08/100% a&b=c+d#e?.tgz", "not on record")]
+    {
+        let field = "document.getElementById('find')";
+        browser.eval(&format!("{field}.focus(); {field}.value = {name:?}"));
+        browser.press("Enter");
+        let answer = browser.shows("answer", &format!("{root}/{name}: {state}"));
+        assert!(state != "handed over" || answer.contains("to redis\nconfirmed"), "{answer}");
+    }
     browser.shoot("explained");
     // Nothing that takes focus is without a name.
     let unnamed = "[...document.querySelectorAll('a,button,input,[tabindex=\"0\"]')].filter((it) => \

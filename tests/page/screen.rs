@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use crate::job;
+use crate::support::eventually;
 use crate::support::scout::{Scout, finish};
 
 /// The program in a terminal of its own, until SIGTERM after two seconds.
@@ -77,9 +78,44 @@ fn a_root_s_name_forges_no_line() {
     );
     let agent = crate::support::scout::Agent::start(run(&["--interval", "200ms"]), scout.beside("log"));
     agent.logged("Cannot watch the root");
-    crate::support::eventually("the root to be lost", || {
-        scout.tell(&["status"]).contains("is not watched").then_some(())
-    });
+    eventually("the root to be lost", || scout.tell(&["status"]).contains("is not watched").then_some(()));
     check("status of a lost root", &scout.tell(&["status"]));
+    agent.stop();
+}
+
+#[test]
+fn of_many_directories_the_hottest_and_the_stalest_are_told() {
+    let scout = Scout::new();
+    for directory in 0..900 {
+        std::fs::create_dir(scout.path(format!("{directory:03}"))).unwrap();
+    }
+    let agent = scout.agent(&["--interval", "1s"]);
+    let told = |words: &[&str]| scout.ask(words);
+    eventually("the first walk", || (told(&["status"])["roots"][0]["walked"] == true).then_some(()));
+    scout.put("456/job.tgz", &job(1));
+    scout.await_events(1);
+    let hot = scout.path("456").display().to_string();
+    let status = eventually("the hot one to be told", || {
+        let status = told(&["status"]);
+        let lines = status["directories"].as_array().unwrap();
+        let heat = |line: &serde_json::Value| line["files_per_hour"].as_f64().unwrap();
+        let hottest = lines.iter().max_by(|a, b| heat(a).total_cmp(&heat(b))).unwrap();
+        (hottest["path"] == hot.as_str()).then_some(status)
+    });
+    assert_eq!(status["roots"][0]["directories"], 901);
+    // 400 of 901 at random would hold the one looked at longest ago about every second time.
+    for _ in 0..15 {
+        let status = told(&["status"]);
+        let lines = status["directories"].as_array().unwrap();
+        assert_eq!(lines.len(), 400);
+        let oldest = lines.iter().map(|line| line["looked_s"].as_f64().unwrap()).fold(0.0, f64::max);
+        let of_all = status["roots"][0]["oldest_look_s"].as_f64().unwrap();
+        assert!(
+            (oldest - of_all).abs() < 1e-6,
+            "{oldest} of {of_all}: the one looked at longest ago is told"
+        );
+        // Until they are counted anew, and others are looked at.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
     agent.stop();
 }

@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::support::HANG;
 use crate::support::scout::{Scout, finish};
+use crate::support::{HANG, eventually};
 use crate::{job, serving};
 
 /// An answer: status, headers in lower case, body.
@@ -71,6 +71,74 @@ fn only_who_asks_for_us_and_only_to_read_is_answered() {
     agent.stop();
 }
 
+/// The messages of a connection that keeps a page up to date.
+struct News {
+    stream: TcpStream,
+    text: String,
+}
+
+impl News {
+    #[track_caller]
+    fn open(port: u16) -> Self {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(HANG)).unwrap();
+        write!(stream, "GET /events HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut news = Self { stream, text: String::new() };
+        let head = news.upto("\r\n\r\n");
+        assert!(head.contains(" 200 ") && head.contains("content-type: text/event-stream"), "{head}");
+        news
+    }
+
+    /// Its text until the end of `mark`.
+    #[track_caller]
+    fn upto(&mut self, mark: &str) -> String {
+        loop {
+            if let Some(at) = self.text.find(mark) {
+                let rest = self.text.split_off(at + mark.len());
+                return std::mem::replace(&mut self.text, rest);
+            }
+            let mut part = [0; 4096];
+            let read = self.stream.read(&mut part).unwrap();
+            assert!(read > 0, "it ended: {}", self.text);
+            self.text.push_str(str::from_utf8(&part[..read]).unwrap());
+        }
+    }
+
+    /// The next event's name and data.
+    #[track_caller]
+    fn next(&mut self) -> (String, serde_json::Value) {
+        let event = self.upto("\n\n");
+        let (name, data) = event.trim_end().split_once("\ndata: ").unwrap();
+        (name.to_owned(), serde_json::from_str(data).unwrap())
+    }
+}
+
+#[test]
+fn a_page_is_kept_up_to_date_and_pages_leave_room_for_scrapes() {
+    let scout = Scout::new();
+    let (agent, port) = serving(&scout, &[]);
+    let mut news = News::open(port);
+    let mut told = Vec::new();
+    for name in ["history", "points", "points"] {
+        assert_eq!(news.next().0, format!("event: {name}"));
+        let (name, report) = news.next();
+        assert_eq!(name, "event: report");
+        told.push(report["at_seconds"].as_f64().unwrap());
+    }
+    assert!(told[0] < told[1] && told[1] < told[2], "each is taken anew: {told:?}");
+
+    let mut pages: Vec<News> = (1..32).map(|_| News::open(port)).collect();
+    let one_more = get(port, "/events");
+    assert_eq!((one_more.status, one_more.body.as_str()), (503, "Too many pages are open.\n"));
+    assert_eq!(get(port, "/metrics").status, 200);
+    pages.pop();
+    // When it is noticed, at its next message.
+    eventually("room for a page", || {
+        (send(port, "HEAD /events HTTP/1.0\r\nHost: localhost\r\n\r\n").status == 200).then_some(())
+    });
+    agent.stop();
+}
+
 #[test]
 fn explain_takes_whole_paths_and_those_below_a_root() {
     let scout = Scout::new();
@@ -86,7 +154,7 @@ fn explain_takes_whole_paths_and_those_below_a_root() {
     };
     assert_eq!(explained("a/1 %.tgz"), "handed over");
     assert_eq!(explained(scout.path("a/1 %.tgz").to_str().unwrap()), "handed over");
-    assert_eq!(explained("a/2.tgz"), "never seen");
+    assert_eq!(explained("a/2.tgz"), "not on record");
     assert_eq!(explained("/etc/passwd"), "not below any directory that this agent watches or watched");
     assert_eq!(get(port, "/explain").status, 400);
     agent.stop();

@@ -70,7 +70,8 @@ fn file_system(mount: &MountFacts) -> Finding {
             "file system",
             Verdict::Note,
             format!("{what}: not NFS"),
-            "on a local file system inotify tells of new files at once; nfs-scout works there too, by polling",
+            "if it lies on a disk of this machine, inotify tells of new files at once; on another network file system \
+             nfs-scout looks as it does on NFS, but nobody has tried whether a look gets past the cache there",
         );
     }
     match mount.value("vers") {

@@ -1,5 +1,5 @@
 //! The simulated client: nodes behind which the crate's own tree works, calls that fail or are overtaken by changes,
-//! and names that the client holds.
+//! and names and stamps that the client holds.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -29,6 +29,8 @@ pub(super) struct Client {
     no_types: bool,
     /// Names held, with the time stamps or the change number under which they were read.
     names: HashMap<Key, HeldNames>,
+    /// Stamps of directories held: those that came with the names of the directory above, or with the last answer.
+    stamps: HashMap<Key, FileStat>,
     pub(super) faults: Vec<Fault>,
     /// Changes that come before the so-manieth call.
     pub(super) in_calls: Vec<(u8, Change)>,
@@ -61,6 +63,7 @@ impl Mount {
             names_by_stamp: config.names_by_stamp,
             no_types: config.no_types,
             names: HashMap::new(),
+            stamps: HashMap::new(),
             faults: Vec::new(),
             in_calls: Vec::new(),
             old_mounts_work: false,
@@ -187,11 +190,19 @@ impl Client {
             return Ok((names, Some(errno)));
         }
         names.extend(self.read_names(key, |name| name >= middle.as_slice())?);
+        let children: Vec<Key> = self.entries(key)?.values().copied().collect();
+        children.into_iter().chain([key]).for_each(|key| self.hold_stamp(key));
         if self.inode(key)?.version == version {
             let held = HeldNames { mtime, ctime, version, names: names.clone() };
             self.names.insert(key, held);
         }
         Ok((names, None))
+    }
+
+    fn hold_stamp(&mut self, key: Key) {
+        if let Ok(stat) = self.stat(key) {
+            self.stamps.insert(key, stat);
+        }
     }
 
     fn read_names(&self, key: Key, which: impl Fn(&[u8]) -> bool) -> Result<Names, Errno> {
@@ -243,7 +254,14 @@ impl Held {
 
 impl Node for Held {
     fn stat(&self) -> Result<FileStat, Errno> {
-        self.call(Calls::Stat)?.stat(self.key)
+        let mut client = self.call(Calls::Stat)?;
+        client.hold_stamp(self.key);
+        client.stat(self.key)
+    }
+
+    fn remembered(&self) -> Result<FileStat, Errno> {
+        let client = self.mount.client();
+        client.stamps.get(&self.key).map_or_else(|| client.stat(self.key), |stat| Ok(*stat))
     }
 
     fn stat_at(&self, name: &[u8]) -> Result<FileStat, Errno> {

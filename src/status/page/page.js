@@ -98,7 +98,7 @@ function showFigures() {
     ["Handed over", whole(report.head), many(report.latency.count, "found", "found") + " since the start"],
     ["Found within", within(quantile(0.5)), report.latency.count ? `95 of 100 within ${within(quantile(0.95))}` : "no file came yet"],
     ["Each directory", span(pace.kept_s), `${span(pace.promised_s)} promised, oldest look ${span(oldest)}`],
-    [onWire ? "RPCs a second" : "Looks a second", rate(onWire ? pace.rpcs : pace.looks), pace.budget === null ? "no root is there to ask" : `${rate(pace.budget)} allowed, ${rate(pace.needed)} needed`],
+    [onWire ? "RPCs a second" : "Looks a second", rate(onWire ? pace.rpcs : pace.looks), pace.budget === null ? "no root is there to ask" : `over a minute; ${rate(pace.budget)} allowed, ${rate(pace.needed)} needed`],
     ["Directories", whole(directories), unseen ? `${whole(unseen)} not seen yet` : "all seen"],
     ["Waiting", whole(report.waiting_count), Object.entries(report.waiting_reasons).map(([why, n]) => `${whole(n)} ${why}`).join(", ") || "nothing"],
     ["Unsent", whole(unsent), unsent ? "to the sink that is most behind" : "nothing"],
@@ -109,11 +109,12 @@ function showFigures() {
 
 function showTables() {
   const name = (text) => [text, "name"], number = (text) => [text, "number"], when = (text) => [text, "when"];
-  table("roots", [name("Directory"), number("Directories"), number("Not seen yet"), number("Unreadable"), number("Oldest look"), name("State")],
+  table("roots", [name("Directory"), name("State"), number("Directories"), number("Not seen yet"), number("Unreadable"), number("Oldest look")],
     report.roots.map((root) => ({
-      cells: [root.path, whole(root.directories), whole(root.unseen), whole(root.unreadable), span(root.oldest_look_s),
-        root.state === "silent" ? "does not answer" : root.lost ? `${root.state}: ${root.lost}` : root.state],
-      bad: root.state === "lost" || root.state === "silent" ? 5 : -1,
+      cells: [root.path,
+        root.state === "silent" ? `no answer for ${span(root.silent_s)}` : root.lost ? `${root.state}: ${root.lost}` : root.state,
+        whole(root.directories), whole(root.unseen), whole(root.unreadable), span(root.oldest_look_s)],
+      bad: root.state === "lost" || root.state === "silent" ? 1 : -1,
     })), "Nothing is watched.");
   table("sinks", [when("Sink"), when("State"), number("Confirmed"), number("Waiting for it"), number("Oldest"), number("Refused"), name("Why")],
     report.sinks.map((sink) => ({
@@ -229,7 +230,11 @@ function showRate() {
   const marks = [];
   for (let mark = 0; mark <= most; mark += step) marks.push(mark);
   const { x, height, parts } = frame(at("rate"), marks, (n) => whole(+n.toPrecision(3)), (n) => n / most);
-  const path = (pick) => points.filter((it) => pick(it) !== null).map((it, n) => `${n ? "L" : "M"}${x(it.at).toFixed(1)} ${height(pick(it)).toFixed(1)}`).join("");
+  // The first point twice: alone it is a dot then, and not nothing.
+  const path = (pick) => {
+    const places = points.filter((it) => pick(it) !== null).map((it) => `${x(it.at).toFixed(1)} ${height(pick(it)).toFixed(1)}`);
+    return places.length ? `M${places[0]}L${places.join("L")}` : "";
+  };
   parts.push(draw("path", { class: "limit", d: path((it) => it.budget) }));
   parts.push(draw("path", { class: "line", d: path(value) }));
   at("rate").replaceChildren(...parts);
@@ -259,6 +264,7 @@ async function explain(path) {
 }
 
 function show() {
+  set("asof", `As of ${new Date(report.at_seconds * 1000).toLocaleTimeString([], { hour12: false })}`);
   showVerdict();
   showFigures();
   showTables();
@@ -297,8 +303,6 @@ at("map").addEventListener("click", (event) => {
 });
 new ResizeObserver(showCharts).observe(at("rate"));
 setInterval(() => {
-  if (!report) return;
-  showVerdict();
-  set("asof", `As of ${new Date(report.at_seconds * 1000).toLocaleTimeString([], { hour12: false })}`);
+  if (report) showVerdict();
 }, 1000);
 listen();

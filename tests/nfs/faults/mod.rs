@@ -7,6 +7,7 @@
 mod mount;
 mod scene;
 mod server;
+mod told;
 mod tree;
 
 use std::time::Duration;

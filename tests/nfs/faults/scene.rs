@@ -24,6 +24,7 @@ mod archive;
 /// A mount, jobs that keep arriving on its server, and an agent that watches it.
 pub(super) struct Scene {
     pub(super) mount: Mount,
+    case: Case,
     pub(super) jobs: Jobs,
     pub(super) agent: Option<Running>,
     state: PathBuf,
@@ -40,10 +41,10 @@ impl Scene {
     }
 
     pub(super) fn prepare(case: Case, options: &str, folders: &[&str]) -> Self {
-        Self::on(Mount::new(case, options), folders)
+        Self::on(Mount::new(case, options), case, folders)
     }
 
-    pub(super) fn on(mount: Mount, folders: &[&str]) -> Self {
+    pub(super) fn on(mount: Mount, case: Case, folders: &[&str]) -> Self {
         let place = PathBuf::from(format!("/tmp/scene-{}", std::process::id()));
         fs::create_dir(&place).unwrap();
         fs::set_permissions(mount.server_path(), Permissions::from_mode(0o755)).unwrap();
@@ -52,6 +53,7 @@ impl Scene {
         }
         Self {
             mount,
+            case,
             jobs: Jobs::default(),
             agent: None,
             state: place.join("state"),
@@ -255,9 +257,20 @@ impl Scene {
         self.status()["problems"].to_string()
     }
 
+    /// What the program says to people who ask this.
+    #[track_caller]
+    pub(super) fn tell(&self, question: &[&str]) -> String {
+        let program = Program::agent().args(question).args(["--state"]).args([&self.state]);
+        program.run(SOON).expect_code(0).stdout
+    }
+
+    /// What it is tried on.
+    pub(super) fn case(&self) -> Case {
+        self.case
+    }
+
     fn status(&self) -> Value {
-        let status = Program::agent().args(["status", "--json", "--state"]).args([&self.state]);
-        let status: Value = serde_json::from_str(&status.run(SOON).expect_code(0).stdout).unwrap();
+        let status: Value = serde_json::from_str(&self.tell(&["status", "--json"])).unwrap();
         assert_eq!(status["running"], true);
         status
     }

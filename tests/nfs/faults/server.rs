@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 
 use super::scene::{Scene, files, put_job, write_job};
+use super::told::Page;
 use super::{END, FAULT, INTERVAL, ON_DISK, RECONNECT, SOON};
 use crate::rig::{MEASURED, disk, server};
 use crate::trial::{ALL, BOTH, Case, Trial};
@@ -30,12 +31,14 @@ pub(super) fn trials() -> Vec<Trial> {
     .concat()
 }
 
-/// Every worker of one root hangs; another root and the questions do not.
+/// Every worker of one root hangs; another root and the questions do not, and all that can be asked tell it.
 fn server_hangs(case: Case) {
     let local = PathBuf::from(format!("/tmp/local-{case}"));
     fs::create_dir(&local).unwrap();
-    let mut scene =
-        Scene::prepare(case, "", &["a", "b", "c"]).with_args(["--workers", "2"]).with_args([&local]).go();
+    let scene = Scene::prepare(case, "", &["a", "b", "c"]).with_args(["--workers", "2", "--listen", "0"]);
+    let mut scene = scene.with_args([&local]).go();
+    let page = Page::of(&scene);
+    page.is_well(&scene);
     scene.during(|scene| {
         server::stop();
         put_job(&local, "meanwhile").unwrap();
@@ -45,10 +48,12 @@ fn server_hangs(case: Case) {
         assert!(scene.root_state().is_some(), "the status tells");
         let (problems, root) = (scene.problems(), scene.mount.client_path().display());
         assert!(problems.contains(&format!("The file system at {root} does not answer")), "{problems}");
+        page.tells_of_the_hung_root(scene, &local);
         server::start();
         server::end_grace();
     });
     scene.recovers_within(RECONNECT);
+    page.is_well(&scene);
     scene.is_whole();
     assert_eq!(scene.root_state(), None);
 }

@@ -72,7 +72,7 @@ fn permission_is_taken_away(case: Case) {
     let mount = Mount::new(case, "");
     // The agent's root is nobody on the server.
     server::export(mount.fs(), "root_squash");
-    let mut scene = Scene::on(mount, &["open", "private"]).go();
+    let mut scene = Scene::on(mount, case, &["open", "private"]).go();
     let private = scene.mount.server_path().join("private");
     put_job(&private, "before").unwrap();
     scene.wait_for_file(Path::new("private"), "before.tgz", SOON);
