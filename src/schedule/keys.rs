@@ -1,6 +1,6 @@
 //! Who is next in virtual time: a radix heap (Ahuja, Mehlhorn, Orlin & Tarjan 1990) whose entries move when met.
 //!
-//! Keys never lie before the virtual clock. So those to come need no order yet: they lie in lists by the highest bit in
+//! Keys never lie before the virtual clock. So those to come need no order yet: they lie in lists by the highest digit in
 //! which they differ from where we are, and only the nearest are in a heap, small enough for the fastest cache. A key
 //! that changes leaves its entry where it lies; once met, it is dropped or moves on to the new key. A directory has one
 //! entry, but for a key that came earlier than its entry. At a million directories the misses of the cache are what a
@@ -60,12 +60,15 @@ impl PartialOrd for Entry {
     }
 }
 
-/// A level for each bit in which a key may differ; none differs in no bit.
-const LEVELS: usize = 33;
+/// Bits of a digit. With more, entries move less often and lie in more lists.
+const BITS: u32 = 4;
+const DIGITS: u32 = 1 << BITS;
 
-/// So many entries are put in order at once, if they lie within so much: keys may still come before those.
+/// A level for each digit of a key.
+const LEVELS: u32 = u32::BITS / BITS;
+
+/// So many entries are put in order at once.
 const NEAR: u32 = 64;
-const NEAR_WIDTH: u32 = 1 << 30;
 
 /// Entries of a chunk: a line of the cache.
 const CHUNK: usize = 7;
@@ -76,11 +79,11 @@ pub(super) struct Keys {
     /// Entries before `end`.
     near: BinaryHeap<Entry>,
     end: Key,
-    /// All others, by the highest bit in which they differ from `floor`: the lower the level, the sooner.
+    /// All others, by the highest digit in which they differ from `floor`: the lower the level, the sooner.
     far: Lists<Entry, CHUNK>,
     floor: u32,
-    /// How many there are at each level.
-    counts: [u32; LEVELS],
+    /// How many there are with each digit at each level.
+    counts: [[u32; DIGITS as usize]; LEVELS as usize],
     /// Directories that have a key.
     length: usize,
 }
@@ -88,8 +91,9 @@ pub(super) struct Keys {
 impl Keys {
     /// No keys yet.
     pub(super) fn new() -> Self {
-        let far = Lists::new(LEVELS);
-        Self { near: BinaryHeap::new(), end: Key(1), far, floor: 0, counts: [0; LEVELS], length: 0 }
+        let far = Lists::new((LEVELS * DIGITS) as usize);
+        let counts = [[0; DIGITS as usize]; LEVELS as usize];
+        Self { near: BinaryHeap::new(), end: Key(1), far, floor: 0, counts, length: 0 }
     }
 
     /// The directory with the least key.
@@ -147,29 +151,42 @@ impl Keys {
         if entry.key.is_before(self.end) {
             self.near.push(entry);
         } else {
-            let level = (u32::BITS - (entry.key.0 ^ self.floor).leading_zeros()) as usize;
-            self.counts[level] += 1;
-            self.far.push(level, entry);
+            let level = (entry.key.0 ^ self.floor).ilog2() / BITS;
+            let digit = (entry.key.0 >> (level * BITS)) % DIGITS;
+            self.counts[level as usize][digit as usize] += 1;
+            self.far.push((level * DIGITS + digit) as usize, entry);
         }
     }
 
-    /// Goes on to the nearest level that has entries: puts them in order if they are few, else on lower levels.
+    /// Level and digit of the nearest list that has entries.
+    fn nearest(&self) -> Option<(u32, u32)> {
+        (0..LEVELS).find_map(|level| {
+            let counts = &self.counts[level as usize];
+            // The highest digit goes round. No entry has the digit of the floor.
+            let digits = (1..DIGITS).map(|ahead| (self.floor >> (level * BITS)).wrapping_add(ahead) % DIGITS);
+            digits.into_iter().find(|digit| counts[*digit as usize] > 0).map(|digit| (level, digit))
+        })
+    }
+
+    /// Goes on to the nearest list that has entries: puts them in order if they are few, else on lower levels.
     fn come_near(&mut self, directories: &mut [Directory]) -> bool {
-        let Some(level) = self.counts.iter().position(|count| *count > 0) else { return false };
-        // They begin where the bit differs; those on higher levels differ from there in the same bit as before.
-        let width = 1_u32 << (level - 1);
-        self.floor = (self.floor ^ width) & !(width - 1);
-        let count = std::mem::take(&mut self.counts[level]);
+        let Some((level, digit)) = self.nearest() else { return false };
+        let shift = level * BITS;
+        let count = std::mem::take(&mut self.counts[level as usize][digit as usize]);
+        let list = (level * DIGITS + digit) as usize;
+        // They begin where the digit does; those on higher levels differ from there in the same digit as before.
+        let above = self.floor.checked_shr(shift + BITS).unwrap_or(0);
+        self.floor = above.checked_shl(shift + BITS).unwrap_or(0) | digit << shift;
         if count > NEAR {
             self.end = Key(self.floor.wrapping_add(1));
             for _ in 0..count {
-                self.far.pop(level).into_iter().for_each(|entry| self.enter(entry));
+                self.far.pop(list).into_iter().for_each(|entry| self.enter(entry));
             }
             return true;
         }
-        self.end = Key(self.floor.wrapping_add(width.min(NEAR_WIDTH)));
+        self.end = Key(self.floor.wrapping_add(1 << shift));
         // Their directories are read all together: memory answers many questions as fast as one.
-        let coming: Vec<Entry> = (0..count).filter_map(|_| self.far.pop(level)).collect();
+        let coming: Vec<Entry> = (0..count).filter_map(|_| self.far.pop(list)).collect();
         let keys: Vec<Key> = coming.iter().map(|entry| directories[entry.slot as usize].key.key).collect();
         for (entry, key) in coming.into_iter().zip(keys) {
             if entry.key == key {
@@ -250,7 +267,7 @@ mod tests {
                     keys.remove(&mut directories, slot);
                 }
             }
-            let entries = keys.near.len() + keys.counts.iter().sum::<u32>() as usize;
+            let entries = keys.near.len() + keys.counts.as_flattened().iter().sum::<u32>() as usize;
             prop_assert!(entries <= 400, "{entries} entries of {} keys", keys.len());
         }
     }
