@@ -159,6 +159,11 @@ impl Deadlines {
     /// The one whose deadline passed longest ago; `None` if none has. Those due at once are not among them.
     pub(super) fn passed(&mut self, directories: &mut [Directory], now: f64) -> Option<u32> {
         let number = self.number(now);
+        if self.count == 0 {
+            // After a long rest the way would lead many times round the wheel.
+            self.first = self.first.max(number);
+            return None;
+        }
         while self.first <= number {
             if let Some(slot) = self.first_in(directories, Self::bucket(self.first)) {
                 return Some(slot);
@@ -419,6 +424,19 @@ mod tests {
             deadlines.insert(&mut all, slot, 100.0, 0.0, false);
         }
         assert!((deadlines.latest_start(1.0) + 3.0).abs() < 1e-9);
+    }
+
+    /// A mount was away for years; step by step round the wheel this would never end.
+    #[test]
+    fn a_long_rest_is_passed_in_one_step() {
+        let (mut deadlines, mut all) = (Deadlines::new(0.3), directories());
+        deadlines.insert(&mut all, 7, 0.1, 0.0, true);
+        deadlines.remove(&mut all, 7);
+        let years = 1e12;
+        assert_eq!(deadlines.passed(&mut all, years), None);
+        deadlines.insert(&mut all, 7, years + 0.2, years, true);
+        assert_eq!(deadlines.passed(&mut all, years + 0.1), None);
+        assert_eq!(deadlines.passed(&mut all, years + 0.3), Some(7));
     }
 
     proptest! {
