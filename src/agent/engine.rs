@@ -385,6 +385,7 @@ impl Engine {
         FileTask {
             dir,
             path: dir_path.join(&name),
+            fileid: None,
             known: None,
             judgement: self.settings.rules.judge(&dir_path, &name),
             read,

@@ -72,7 +72,8 @@ impl Engine {
         }
         match (stat.kind, reading) {
             (FileKind::Directory, _) => {
-                self.take_directory(task.dir, &task.name, stat.stamp.fileid, task.not_before, now);
+                let fileid = task.fileid.unwrap_or(stat.stamp.fileid);
+                self.take_directory(task.dir, &task.name, fileid, task.not_before, now);
             }
             (FileKind::Other, _) => self.take_other(task, stat.stamp, now),
             (FileKind::File, _) if task.judgement == Judgement::Ignored => {}

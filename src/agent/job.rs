@@ -70,6 +70,8 @@ pub(super) struct FileTask {
     pub name: Vec<u8>,
     /// Its path.
     pub path: RelPath,
+    /// The number that came with its name from a listing. A mount point's own is another one.
+    pub fileid: Option<u64>,
     /// Its record in the index.
     pub known: Option<KnownFile>,
     /// What its name says of it.

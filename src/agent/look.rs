@@ -412,6 +412,7 @@ impl Engine {
                 pass.todo.push(FileTask {
                     dir,
                     path: dir_path.join(&item.name),
+                    fileid: Some(item.fileid),
                     // Its type did not come with its name.
                     read: if baseline && item.known.is_none() { Read::AsSeen } else { self.read_of(&item) },
                     name: item.name.into(),
