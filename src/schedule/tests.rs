@@ -1,9 +1,9 @@
 //! The schedule as a whole, on a virtual clock: what it promises holds whatever the directories do.
 //!
-//! Planted faults that these caught: a deadline without its margin, deadlines that are not spread after first looks and
-//! wait for what listings cost (bound); listings unpaid, a look paid at 1.05 RPCs (budget); no deadlines, none for one
-//! directory in seven (starvation); a clock in the dice (determinism); last look, counts or the expected number not
-//! restored (restart). Not caught: crowds of deadlines that are not drawn apart; one alone of the two above.
+//! Planted faults that these caught: a deadline without its margin, deadlines that wait for what listings cost, ones that
+//! are not served early (bound); crowds of them that are not drawn apart; listings unpaid, a look paid at 1.05 RPCs
+//! (budget); no deadlines, none for one directory in seven (starvation); a clock in the dice (determinism); last look,
+//! counts or the expected number not restored (restart). Not caught: first looks that are not spread.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -140,6 +140,11 @@ fn periods() -> impl Strategy<Value = Vec<Option<f64>>> {
     prop::collection::vec(kind, 1..120)
 }
 
+/// How many random worlds each property is tried on; `SCHEDULE_CASES=6000 cargo test --release --lib schedule` is a long run.
+fn cases() -> u32 {
+    std::env::var("SCHEDULE_CASES").map_or(48, |cases| cases.parse().expect("a number"))
+}
+
 /// Else the first of many would get deadlines of a tiny tree.
 #[test]
 fn restored_directories_are_planned_for_all_there_will_be() {
@@ -151,7 +156,7 @@ fn restored_directories_are_planned_for_all_there_will_be() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// From a cold start, with looks that take time, and long enough for deadlines to have come round many times.
     #[test]
@@ -203,6 +208,22 @@ proptest! {
             let mean = world.spent(from, from + 600) / 600.0;
             prop_assert!((mean / rate - 1.0).abs() <= 0.03, "{mean} of {rate} from second {from}");
         }
+    }
+
+    /// A first walk without a budget looks at all within seconds. Their deadlines together would leave nothing for
+    /// others while they are served.
+    #[test]
+    fn deadlines_set_together_are_drawn_apart(count in 300..3000_usize, promise in 20..200_u64, seed: u64) {
+        let mut world = World::new(promise, Budget::Auto, &vec![None; count], seed);
+        while world.looks.len() < count {
+            world.run(1);
+        }
+        let deadlines = &world.schedule.deadlines;
+        let start = at(world.now).seconds as f64;
+        let grains = (promise as f64 / deadlines.grain()) as u32;
+        let crowds = (0..=grains).map(|grain| deadlines.crowd(start + f64::from(grain) * deadlines.grain(), false));
+        let (most, even) = (crowds.max().unwrap_or_default(), count as f64 / f64::from(grains));
+        prop_assert!(f64::from(most) <= even * 3.0 + 4.0, "{most} together, {even} if even");
     }
 
     #[test]
