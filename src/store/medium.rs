@@ -6,6 +6,8 @@
 use std::fs::File;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use sled::IVec;
 
@@ -19,6 +21,10 @@ pub(super) type Row = Result<(IVec, IVec), StoreError>;
 
 /// Bytes of sled's page cache. Not a hard bound: it is exceeded while a large range is scanned.
 const CACHE_BYTES: u64 = 32 << 20;
+
+/// How often, and after which pause, a locked database is tried again.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often sled writes out what nobody flushed, in milliseconds; its segment collection runs only there.
 const FLUSH_EVERY_MS: u64 = 500;
@@ -231,11 +237,24 @@ fn open_database(folder: &Path) -> Result<sled::Db, StoreError> {
             .flush_every_ms(Some(FLUSH_EVERY_MS))
             .open()
     };
-    let opened = match open() {
+    let mut opened = match open() {
         Err(sled::Error::Corruption { .. }) if remove_snapshots(folder)? => open(),
         opened => opened,
     };
+    for _ in 0..LOCK_TRIES {
+        if !opened.as_ref().is_err_and(is_locked) {
+            break;
+        }
+        thread::sleep(LOCK_PAUSE);
+        opened = open();
+    }
     opened.map_err(|source| StoreError::Open { path: folder.to_path_buf(), source })
+}
+
+/// Whether the database's file is locked. Nobody else is at work there, for that the state directory has a lock of its own; but
+/// whoever dropped the database a moment ago may still hold the file: sled's threads, or a child between fork and exec.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
 
 /// Removes sled's snapshots in `folder`; tells whether there were any.

@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::job;
+use crate::support::eventually;
 use crate::support::scout::{Scout, finish};
 
 /// Looks that a one-shot run says it made.
@@ -24,8 +25,13 @@ fn known_tree() -> Scout {
 #[test]
 fn a_run_with_a_budget_looks_at_so_many_directories() {
     let scout = known_tree();
-    assert_eq!(looks(&scout.once(&["--interval", "1h"]).stderr), 41, "without a budget: at all");
-    assert_eq!(looks(&scout.once(&["--interval", "1h", "--budget", "10"]).stderr), 10);
+    // Directories whose stamps were young when they were listed are owed a look beside, until those have aged.
+    eventually("a run that owes no look", || {
+        assert_eq!(looks(&scout.once(&["--interval", "1h"]).stderr), 41, "without a budget: at all");
+        let looks = looks(&scout.once(&["--interval", "1h", "--budget", "10"]).stderr);
+        assert!(looks >= 10, "{looks}");
+        (looks == 10).then_some(())
+    });
 }
 
 #[test]
