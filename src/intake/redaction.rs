@@ -218,7 +218,7 @@ mod tests {
         let lines: Vec<_> = (0..500_000).map(|n| format!("k{n}=TOKEN:abcdefgh{n}\nodd")).collect();
         let started = std::time::Instant::now();
         assert!(!Redaction::default().redact(&lines.join("\n")).contains("abcdefgh"));
-        assert!(started.elapsed() < std::time::Duration::from_secs(30));
+        assert!(started.elapsed() < std::time::Duration::from_secs(60));
     }
 
     proptest! {
