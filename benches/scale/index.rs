@@ -65,7 +65,7 @@ fn plant(root: &Path, directories: u32) -> Vec<String> {
         paths.push(path);
     }
     paths.push("large".to_owned());
-    fs::create_dir(root.join("large")).unwrap();
+    fs::create_dir_all(root.join("large")).unwrap();
     create_files(&root.join("large"), 0..IN_LARGE);
     paths
 }
