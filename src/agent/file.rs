@@ -122,8 +122,7 @@ impl Engine {
             return;
         }
         if task.read == Read::AsSeen {
-            self.reporter.emit(&Event::Baselined);
-            return self.record(task, stamp, Content::Unread, now);
+            return self.take_as_seen(task.dir, task.name, stamp.fileid, now);
         }
         let reason = self.reason_so_far(&task, stamp).unwrap_or(WaitReason::Settling);
         self.wait(&task, stamp, reason, now, false);

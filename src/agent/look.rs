@@ -407,7 +407,7 @@ impl Engine {
             if self.busy.contains(&(dir, item.name.to_vec())) {
                 pass.conclusive = false;
             } else if baseline && item.is_file && item.known.is_none() {
-                self.take_as_seen(dir, &item, now);
+                self.take_as_seen(dir, item.name.into(), item.fileid, now);
             } else {
                 pass.todo.push(FileTask {
                     dir,
@@ -435,10 +435,10 @@ impl Engine {
         }
     }
 
-    fn take_as_seen(&mut self, dir: DirId, item: &News, now: Now) {
+    /// A file that is there at first contact and is not wanted: its name and number are enough to know it by.
+    pub(super) fn take_as_seen(&mut self, dir: DirId, name: Vec<u8>, fileid: u64, now: Now) {
         self.reporter.emit(&Event::Baselined);
-        let stamp = Stamp { fileid: item.fileid, ..Stamp::default() };
-        let (name, content) = (item.name.to_vec(), Content::Unread);
+        let (stamp, content) = (Stamp { fileid, ..Stamp::default() }, Content::Unread);
         let file = SeenFile { name, stamp, content, seq: 0, gone_since: None };
         let root = self.root_of(dir);
         self.touch(dir, now).put_seen(root, dir, None, file);
