@@ -41,6 +41,10 @@ impl Journal for StoreJournal {
         self.0.set_cursor(sink.as_str(), upto).map_err(JournalError::new)
     }
 
+    fn note(&self, sink: SinkName, upto: Seq) -> Result<(), JournalError> {
+        self.0.note_confirmed(sink.as_str(), upto).map_err(JournalError::new)
+    }
+
     fn refuse(&self, sink: SinkName, seq: Seq, reason: &str) -> Result<(), JournalError> {
         let refused = Refused { seq, reason: reason.to_owned() };
         self.0.refuse(sink.as_str(), &refused).map_err(JournalError::new)

@@ -44,11 +44,17 @@ pub(crate) trait Sink: Send + 'static {
     /// Reaches the sink afresh and says after which seq to go on; `position` is what we believe it has.
     fn connect(&mut self, desk: &Desk, position: Seq) -> impl Future<Output = Result<Seq, SinkError>> + Send;
 
-    /// How many handovers it wants at most in the next batch; at least 1.
-    fn appetite(&self) -> usize;
+    /// How many handovers it wants at most in the next batch, of `behind` that may be waiting; at least 1.
+    fn appetite(&self, behind: u64) -> usize;
 
-    /// Delivers a batch that is not empty.
-    fn deliver(&mut self, batch: &[Handover], pulse: &Pulse) -> impl Future<Output = Delivery> + Send;
+    /// Delivers a batch that is not empty. A sink that gets a long one bit by bit notes at the desk what it has, so that
+    /// the end of the process does not make it come again.
+    fn deliver(
+        &mut self,
+        batch: &[Handover],
+        desk: &Desk,
+        pulse: &Pulse,
+    ) -> impl Future<Output = Delivery> + Send;
 
     /// Looks after the connection, about once a second.
     fn tick(&mut self) -> impl Future<Output = Result<(), SinkError>> + Send;
@@ -174,7 +180,8 @@ impl<S: Sink> Courier<S> {
         }
         // Everything up to this head is visible to the read that follows.
         let head = *self.head.borrow_and_update();
-        let batch = self.desk.read(self.position, self.sink.appetite()).await?;
+        let appetite = self.sink.appetite(head.saturating_sub(self.position));
+        let batch = self.desk.read(self.position, appetite).await?;
         if !batch.is_empty() {
             return self.deliver(&batch).await;
         }
@@ -189,7 +196,7 @@ impl<S: Sink> Courier<S> {
     async fn deliver(&mut self, batch: &[Handover]) -> Result<Flow, SinkError> {
         let token = self.token.clone();
         let delivery = tokio::select! {
-            delivery = self.sink.deliver(batch, &self.pulse) => delivery,
+            delivery = self.sink.deliver(batch, &self.desk, &self.pulse) => delivery,
             () = overdue(&token) => return Ok(Flow::Stop),
         };
         for (seq, reason) in &delivery.refused {

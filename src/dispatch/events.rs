@@ -108,11 +108,11 @@ impl Sink for Events {
         Ok(position)
     }
 
-    fn appetite(&self) -> usize {
+    fn appetite(&self, _behind: u64) -> usize {
         BATCH
     }
 
-    async fn deliver(&mut self, batch: &[Handover], pulse: &Pulse) -> Delivery {
+    async fn deliver(&mut self, batch: &[Handover], _desk: &Desk, pulse: &Pulse) -> Delivery {
         let line = |handover| match self.target {
             EventsTarget::Inotifywait => inotifywait_line(handover),
             EventsTarget::Stdout | EventsTarget::File(_) => (json_of(handover) + "\n").into_bytes(),

@@ -1,6 +1,6 @@
 //! What the sinks read from and report to: the agent puts the store behind it.
 //!
-//! Calls block (the store fsyncs), so couriers make them on blocking threads. Nothing here knows how a handover is
+//! Calls block (the store fsyncs), so couriers make them on blocking threads, but for one. Nothing here knows how a handover is
 //! stored, and a sink never sees another sink's progress.
 
 use std::fmt;
@@ -81,6 +81,10 @@ pub trait Journal: Send + Sync + 'static {
     /// than before within one life of the agent.
     fn confirm(&self, sink: SinkName, upto: Seq) -> Result<(), JournalError>;
 
+    /// Remembers for the next life that `sink` has everything up to `upto`, at once and without waiting for a disk;
+    /// [`Journal::confirm`] follows.
+    fn note(&self, sink: SinkName, upto: Seq) -> Result<(), JournalError>;
+
     /// Keeps a message that `sink` refuses for good in the refused list. Called before the confirm that passes it;
     /// a second call with the same seq (after a crash between the two) changes nothing.
     fn refuse(&self, sink: SinkName, seq: Seq, reason: &str) -> Result<(), JournalError>;
@@ -141,6 +145,11 @@ impl Desk {
 
     pub(crate) async fn confirm(&self, upto: Seq) -> Result<(), SinkError> {
         self.ask(move |journal, sink| journal.confirm(sink, upto)).await
+    }
+
+    /// The one call that is made where it is asked for: on its way to another thread the process may end.
+    pub(crate) fn note(&self, upto: Seq) -> Result<(), SinkError> {
+        self.journal.note(self.sink, upto).map_err(|error| SinkError::Journal(error.to_string()))
     }
 
     pub(crate) async fn refuse(&self, seq: Seq, reason: String) -> Result<(), SinkError> {

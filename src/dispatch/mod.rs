@@ -31,6 +31,7 @@ mod settings;
 mod start;
 mod statistics;
 mod trust;
+mod window;
 
 pub use error::{DispatchError, SinkError};
 pub use journal::{Journal, JournalError, SinkName};

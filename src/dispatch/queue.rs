@@ -4,7 +4,7 @@
 //! confirm arrived is never sent again. Only an acknowledgement without a returned message counts: an unroutable one
 //! is acknowledged too. The connection is our own to rebuild; the client library's recovery would repeat messages.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -22,6 +22,7 @@ use crate::dispatch::courier::{Delivery, Sink};
 use crate::dispatch::journal::Desk;
 use crate::dispatch::message::path_text;
 use crate::dispatch::progress::{Pulse, patiently};
+use crate::dispatch::window::Window;
 use crate::dispatch::{QueueSettings, SinkError, SinkName, scrub, trust};
 use crate::event::{Event, Reporter};
 use crate::model::{Handover, Seq};
@@ -55,11 +56,10 @@ pub(crate) struct Queue {
     settings: QueueSettings,
     reporter: Reporter,
     session: Option<Session>,
-    /// How many messages to send before waiting: 1 after a failure, doubling up to the setting.
-    window: usize,
-    /// Messages of the current window that the broker has, beyond one that it has not: not to be sent again.
+    window: Window,
+    /// Messages that the broker has, beyond one that it has not: not to be sent again.
     kept: BTreeSet<Seq>,
-    /// How often the first message of the window came back.
+    /// How often the first message of a batch came back.
     returns: (Seq, u32),
 }
 
@@ -91,9 +91,29 @@ enum Fate {
     Lost(SinkError),
 }
 
+/// What became of the messages of a batch, from the front.
+#[derive(Default)]
+struct Fates {
+    known: Vec<(Seq, Fate)>,
+    /// Whether the broker has not got one of them.
+    failed: bool,
+    /// Why nothing more is waited for.
+    lost: Option<Fate>,
+}
+
+impl Fates {
+    fn push(&mut self, seq: Seq, fate: Fate) {
+        self.failed |= fate != Fate::Kept;
+        if matches!(fate, Fate::Lost(_)) {
+            self.lost.get_or_insert_with(|| fate.clone());
+        }
+        self.known.push((seq, fate));
+    }
+}
+
 impl Queue {
     pub(crate) fn new(settings: QueueSettings, reporter: Reporter) -> Self {
-        let window = settings.confirm_window.max(1);
+        let window = Window::new(settings.confirm_window);
         Self { settings, reporter, session: None, window, kept: BTreeSet::new(), returns: (0, 0) }
     }
 
@@ -166,52 +186,43 @@ impl Queue {
         Broadcast::RestingUntil(Instant::now() + BROADCAST_PAUSE)
     }
 
-    /// Sends what is not kept yet, then learns what became of each; stops sending at the first failure.
-    async fn send_window(&self, session: &Session, batch: &[Handover], pulse: &Pulse) -> Vec<(Seq, Fate)> {
-        let mut waiting = Vec::with_capacity(batch.len());
-        let mut failure = None;
-        for handover in batch {
-            if self.kept.contains(&handover.seq) {
-                waiting.push((handover.seq, None));
-                continue;
-            }
-            match self.publish(session, handover, pulse).await {
-                Ok(confirm) => waiting.push((handover.seq, Some(confirm))),
-                Err(fate) => {
-                    failure = Some((handover.seq, fate));
-                    break;
-                }
-            }
-        }
-        let mut fates = self.fates_of(session, waiting, pulse).await;
-        fates.extend(failure);
-        fates
-    }
-
-    /// Waits for each confirm in turn; once one is lost, takes only those that are there already.
-    async fn fates_of(
+    /// Sends what is not kept yet and learns what became of each, with a window of them under way; sends no more after the
+    /// first failure.
+    async fn send(
         &self,
         session: &Session,
-        waiting: Vec<(Seq, Option<PublisherConfirm>)>,
+        batch: &[Handover],
+        desk: &Desk,
         pulse: &Pulse,
     ) -> Vec<(Seq, Fate)> {
-        let mut fates = Vec::with_capacity(waiting.len() + 1);
-        let mut lost = None;
-        for (seq, confirm) in waiting {
-            let fate = match (confirm, &lost) {
-                (None, _) => Fate::Kept,
-                (Some(confirm), None) => self.fate_of(session, confirm, pulse).await,
-                (Some(confirm), Some(lost)) => match confirm.now_or_never() {
-                    Some(Ok(Confirmation::Ack(None))) => Fate::Kept,
-                    _ => Fate::clone(lost),
-                },
-            };
-            if lost.is_none() && matches!(fate, Fate::Lost(_)) {
-                lost = Some(fate.clone());
+        let window = self.window.under_way(batch.len());
+        let (mut rest, mut under_way) = (batch.iter(), VecDeque::with_capacity(window));
+        let (mut fates, mut unsent) = (Fates::default(), None);
+        loop {
+            while unsent.is_none() && !fates.failed && under_way.len() < window {
+                let Some(handover) = rest.next() else { break };
+                if self.kept.contains(&handover.seq) {
+                    under_way.push_back((handover.seq, None));
+                    continue;
+                }
+                match self.publish(session, handover, pulse).await {
+                    Ok(confirm) => under_way.push_back((handover.seq, Some(confirm))),
+                    Err(fate) => unsent = Some((handover.seq, fate)),
+                }
             }
-            fates.push((seq, fate));
+            let Some((seq, confirm)) = under_way.pop_front() else { break };
+            let fate = match confirm {
+                None => Fate::Kept,
+                Some(confirm) => self.fate_of(session, confirm, fates.lost.as_ref(), pulse).await,
+            };
+            fates.push(seq, fate);
+            if !fates.failed {
+                // What cannot be noted is told to the journal at the batch's end.
+                let _ = desk.note(seq);
+            }
         }
-        fates
+        fates.known.extend(unsent);
+        fates.known
     }
 
     async fn publish(
@@ -231,8 +242,20 @@ impl Queue {
         }
     }
 
-    async fn fate_of(&self, session: &Session, confirm: PublisherConfirm, pulse: &Pulse) -> Fate {
-        match patiently(confirm, self.settings.timeout, pulse, || blocked(session)).await {
+    /// Waits for a confirm; once one is lost, takes only those that are there already.
+    async fn fate_of(
+        &self,
+        session: &Session,
+        mut confirm: PublisherConfirm,
+        lost: Option<&Fate>,
+        pulse: &Pulse,
+    ) -> Fate {
+        let answer = match ((&mut confirm).now_or_never(), lost) {
+            (None, Some(lost)) => return lost.clone(),
+            (None, None) => patiently(confirm, self.settings.timeout, pulse, || blocked(session)).await,
+            (answer, _) => answer,
+        };
+        match answer {
             Some(Ok(Confirmation::Ack(None))) => Fate::Kept,
             Some(Ok(Confirmation::Ack(Some(_)))) => Fate::Returned,
             Some(Ok(Confirmation::Nack(_))) => Fate::Nacked,
@@ -291,16 +314,16 @@ impl Queue {
         session.broadcast = self.broadcast_failed(exchange, reason);
     }
 
-    /// What the courier is to know and the next window is to do, given the fates.
+    /// What the courier is to know and the next batch is to do, given the fates.
     async fn settle(&mut self, session: &mut Session, fates: &[(Seq, Fate)]) -> Delivery {
         self.kept.extend(fates.iter().filter(|(_, fate)| *fate == Fate::Kept).map(|(seq, _)| *seq));
         let failed = fates.iter().position(|(_, fate)| *fate != Fate::Kept);
         let upto = fates.get(..failed.unwrap_or(fates.len())).unwrap_or_default().last().map(|(seq, _)| *seq);
         let mut delivery = Delivery { upto, ..Delivery::default() };
         match failed.and_then(|index| fates.get(index)) {
-            None => self.window = (self.window * 2).min(self.settings.confirm_window.max(1)),
+            None => self.window.worked(fates.len()),
             Some((seq, fate)) => {
-                self.window = 1;
+                self.window.failed();
                 match self.judge(*seq, fate, fates.len() == 1) {
                     Verdict::Refuse(reason) => {
                         delivery.refused.push((*seq, reason));
@@ -326,7 +349,7 @@ impl Queue {
     fn judge(&mut self, seq: Seq, fate: &Fate, alone: bool) -> Verdict {
         match fate {
             Fate::Unacceptable(reason) if alone => Verdict::Refuse(reason.clone()),
-            // Which message of the window it was is not said: each is sent alone until it is found.
+            // Which message of those under way it was is not said: each is sent alone until it is found.
             Fate::Unacceptable(_) | Fate::Kept => Verdict::SendAlone,
             Fate::Lost(error) => Verdict::Wait(error.clone()),
             Fate::Nacked => Verdict::Wait(SinkError::Busy(format!(
@@ -392,15 +415,15 @@ impl Sink for Queue {
         Ok(position)
     }
 
-    fn appetite(&self) -> usize {
-        self.window
+    fn appetite(&self, behind: u64) -> usize {
+        self.window.batch(behind)
     }
 
-    async fn deliver(&mut self, batch: &[Handover], pulse: &Pulse) -> Delivery {
+    async fn deliver(&mut self, batch: &[Handover], desk: &Desk, pulse: &Pulse) -> Delivery {
         let Some(mut session) = self.session.take() else {
             return Delivery { error: Some(closed()), ..Delivery::default() };
         };
-        let fates = self.send_window(&session, batch, pulse).await;
+        let fates = self.send(&session, batch, desk, pulse).await;
         let delivery = self.settle(&mut session, &fates).await;
         let sent = delivery.upto.map_or(0, |upto| batch.partition_point(|handover| handover.seq <= upto));
         self.copy(&mut session, batch.get(..sent).unwrap_or_default()).await;

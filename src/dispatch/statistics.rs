@@ -234,11 +234,11 @@ impl Sink for Statistics {
         Ok(start)
     }
 
-    fn appetite(&self) -> usize {
+    fn appetite(&self, _behind: u64) -> usize {
         BATCH
     }
 
-    async fn deliver(&mut self, batch: &[Handover], _pulse: &Pulse) -> Delivery {
+    async fn deliver(&mut self, batch: &[Handover], _desk: &Desk, _pulse: &Pulse) -> Delivery {
         let (Some(mut session), Some(last)) = (self.session.take(), batch.last()) else {
             return Delivery { error: Some(moved()), ..Delivery::default() };
         };

@@ -190,7 +190,7 @@ mod tests {
         let (folder, room) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         drop(Store::open(folder.path()).unwrap());
         // As if five commits had been made and lost.
-        Mark::open(folder.path()).unwrap().note(5).unwrap();
+        Mark::of_commits(folder.path()).unwrap().note(5).unwrap();
         let before = picture(folder.path());
         let found = inspect(folder.path(), room.path());
         assert!(matches!(&found, Inspected::Ill(why) if why.contains("0 of 5 commits")), "{found:?}");

@@ -32,6 +32,7 @@ pub(super) const DIRECTORIES: &[u8] = b"d";
 pub(super) const HINDRANCES: &[u8] = b"f";
 pub(super) const WAITING: &[u8] = b"w";
 pub(super) const JOURNAL: &[u8] = b"j";
+pub(super) const CURSORS: &[u8] = b"c";
 pub(super) const REFUSED: &[u8] = b"x";
 pub(super) const LEDGER: &[u8] = b"l";
 

@@ -1,11 +1,13 @@
-//! Where the rows lie: a sled tree with the file that remembers its commits, or in tests a map that loses what was not
+//! Where the rows lie: a sled tree with the files of numbers beside it, or in tests a map that loses what was not
 //! made durable. All that the rest of the room asks of an engine is here.
 //!
 //! *Never here*: what a row means.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -15,12 +17,13 @@ use super::StoreError;
 use super::mark::Mark;
 #[cfg(test)]
 use super::memory::Memory;
+use crate::model::Seq;
 
 /// A row, or why it could not be read.
 pub(super) type Row = Result<(IVec, IVec), StoreError>;
 
 /// Bytes of sled's page cache. Not a hard bound: it is exceeded while a large range is scanned.
-const CACHE_BYTES: u64 = 32 << 20;
+const CACHE_BYTES: u64 = 8 << 20;
 
 /// How often, and after which pause, a locked database is tried again.
 const LOCK_TRIES: u32 = 20;
@@ -44,7 +47,27 @@ pub(super) enum Medium {
 pub(super) struct Database {
     db: sled::Db,
     file: File,
-    mark: Mark,
+    state: PathBuf,
+    commits: Mark,
+    /// By sink; each is opened when it is first asked for.
+    confirmed: Mutex<BTreeMap<String, Mark>>,
+}
+
+impl Database {
+    /// Does something with the number of `sink`, in the store that is named `owner`.
+    fn of_sink<T>(
+        &self,
+        sink: &str,
+        owner: &str,
+        action: impl FnOnce(&Mark) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut marks = self.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mark) = marks.get(sink) {
+            return action(mark);
+        }
+        let mark = Mark::of_sink(&self.state, sink, owner)?;
+        action(marks.entry(sink.to_owned()).or_insert(mark))
+    }
 }
 
 /// Rows that change together.
@@ -73,8 +96,8 @@ impl Medium {
         let is_new = !folder.exists();
         let db = open_database(&folder)?;
         let file = File::open(folder.join("db")).map_err(|source| StoreError::io("open", &folder, source))?;
-        let mark = Mark::open(state)?;
-        Ok((Self::Sled(Database { db, file, mark }), is_new))
+        let (state, commits) = (state.to_owned(), Mark::of_commits(state)?);
+        Ok((Self::Sled(Database { db, file, state, commits, confirmed: Mutex::default() }), is_new))
     }
 
     /// The value of `key`.
@@ -172,7 +195,7 @@ impl Medium {
     /// Remembers beside the rows that there were so many commits.
     pub(super) fn note(&self, commits: u64) -> Result<(), StoreError> {
         match self {
-            Self::Sled(database) => database.mark.note(commits),
+            Self::Sled(database) => database.commits.note(commits),
             #[cfg(test)]
             Self::Memory(memory) => memory.note(commits),
         }
@@ -181,9 +204,36 @@ impl Medium {
     /// Checks that rows that have seen `commits` are not less than what is remembered beside them.
     pub(super) fn check(&mut self, commits: u64) -> Result<(), StoreError> {
         match self {
-            Self::Sled(database) => database.mark.check(commits),
+            Self::Sled(database) => database.commits.check(commits),
             #[cfg(test)]
             Self::Memory(memory) => memory.check(commits),
+        }
+    }
+
+    /// What is remembered beside the rows of what `sink` has, in the store that is named `owner`.
+    pub(super) fn confirmed(&self, sink: &str, owner: &str) -> Result<Option<Seq>, StoreError> {
+        match self {
+            Self::Sled(database) => database.of_sink(sink, owner, |mark| Ok(mark.number())),
+            #[cfg(test)]
+            Self::Memory(memory) => Ok(memory.confirmed(sink)),
+        }
+    }
+
+    /// Remembers that beside the rows, at once; does not wait for the disk.
+    pub(super) fn note_confirmed(&self, sink: &str, owner: &str, upto: Seq) -> Result<(), StoreError> {
+        match self {
+            Self::Sled(database) => database.of_sink(sink, owner, |mark| mark.note(upto)),
+            #[cfg(test)]
+            Self::Memory(memory) => memory.note_confirmed(sink, upto),
+        }
+    }
+
+    /// Waits until the disk has what is remembered beside the rows of what `sink` has.
+    pub(super) fn sync_confirmed(&self, sink: &str, owner: &str) -> Result<(), StoreError> {
+        match self {
+            Self::Sled(database) => database.of_sink(sink, owner, Mark::sync),
+            #[cfg(test)]
+            Self::Memory(memory) => memory.sync_confirmed(sink),
         }
     }
 

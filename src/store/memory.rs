@@ -11,6 +11,7 @@ use sled::IVec;
 
 use super::StoreError;
 use super::medium::Row;
+use crate::model::Seq;
 
 type Rows = BTreeMap<IVec, IVec>;
 type Change = Vec<(IVec, Option<IVec>)>;
@@ -28,6 +29,9 @@ struct State {
     log: Vec<Change>,
     flushed: usize,
     commits: Option<u64>,
+    /// What sinks have, written beside the rows: what the process sees, and what was waited for.
+    confirmed: BTreeMap<String, Seq>,
+    synced_confirmed: BTreeMap<String, Seq>,
     /// Changes that are still done before everything fails.
     fuse: Option<u32>,
 }
@@ -60,6 +64,10 @@ impl Memory {
         let log: Vec<Change> = state.log.drain(..).take(safe + more).collect();
         for change in log {
             apply(&mut state.synced, change);
+        }
+        // What is written beside outlives the process; of a power loss the system says nothing.
+        if loss == Loss::Power && kept < 50 {
+            state.confirmed = state.synced_confirmed.clone();
         }
         state.rows = state.synced.clone();
         state.flushed = 0;
@@ -116,6 +124,23 @@ impl Memory {
             Some(had) if had > commits => Err(StoreError::Lost { mark: "memory".into(), has: commits, had }),
             _ => self.note(commits),
         }
+    }
+
+    pub(super) fn confirmed(&self, sink: &str) -> Option<Seq> {
+        self.state().confirmed.get(sink).copied()
+    }
+
+    pub(super) fn note_confirmed(&self, sink: &str, upto: Seq) -> Result<(), StoreError> {
+        self.step()?.confirmed.insert(sink.to_owned(), upto);
+        Ok(())
+    }
+
+    pub(super) fn sync_confirmed(&self, sink: &str) -> Result<(), StoreError> {
+        let mut state = self.step()?;
+        if let Some(upto) = state.confirmed.get(sink).copied() {
+            state.synced_confirmed.insert(sink.to_owned(), upto);
+        }
+        Ok(())
     }
 
     fn step(&self) -> Result<MutexGuard<'_, State>, StoreError> {

@@ -125,7 +125,9 @@ impl Store {
             totals: ledger::load(&db)?,
             outbox: Outbox::default(),
         };
-        Ok(Self { db, agent_id, writer: Mutex::new(writer), _lock: lock })
+        let store = Self { db, agent_id, writer: Mutex::new(writer), _lock: lock };
+        store.take_over_confirmed()?;
+        Ok(store)
     }
 
     /// The name under which Redis remembers how far this store's journal was applied: 32 hexadecimal digits.

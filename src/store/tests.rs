@@ -391,3 +391,69 @@ fn handovers_of_one_commit_are_in_the_order_of_their_files() {
     assert_eq!(order(&store.journal(0, 10).unwrap()), expected);
     assert_eq!(store.known(DirId(1)).unwrap()[&b"2-2"[..]].file.seq, 3);
 }
+
+/// Commits `files` handovers.
+fn commit_some(store: &Store, files: u64) {
+    let mut transaction = Transaction::default();
+    for number in 0..files {
+        put(&mut transaction, 1, seen(&(store.head() + number).to_be_bytes(), number, 1), None);
+    }
+    store.commit(transaction).unwrap();
+}
+
+#[test]
+fn what_a_sink_has_is_remembered_beside_the_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let confirmed = |store: &Store| store.cursor("amqp").unwrap().unwrap().confirmed;
+    {
+        let store = Store::open(folder.path()).unwrap();
+        commit_some(&store, 10);
+        store.attach("amqp", 2).unwrap();
+        store.note_confirmed("amqp", 5).unwrap();
+        assert_eq!(confirmed(&store), 2, "the row follows");
+    }
+    let mark = folder.path().join("confirmed-amqp");
+    let of_five = std::fs::read(&mark).unwrap();
+    {
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(confirmed(&store), 5);
+        store.set_cursor("amqp", 7).unwrap();
+    }
+    // Behind the row, as after a power loss.
+    std::fs::write(&mark, &of_five).unwrap();
+    assert_eq!(confirmed(&Store::open(folder.path()).unwrap()), 7);
+    {
+        let store = Store::open(folder.path()).unwrap();
+        store.requeue("amqp", 4).unwrap();
+    }
+    let store = Store::open(folder.path()).unwrap();
+    assert_eq!(confirmed(&store), 3, "what an operator sends again is not skipped");
+    store.set_cursor("amqp", 1).unwrap();
+    drop(store);
+    assert_eq!(confirmed(&Store::open(folder.path()).unwrap()), 1);
+}
+
+#[test]
+fn what_another_journal_left_beside_the_database_is_not_believed() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = Store::open(other.path()).unwrap();
+    store.note_confirmed("amqp", 5).unwrap();
+    drop(store);
+    let open = || Store::open(folder.path()).unwrap();
+    let store = open();
+    commit_some(&store, 10);
+    store.attach("amqp", 2).unwrap();
+    drop(store);
+    std::fs::copy(other.path().join("confirmed-amqp"), folder.path().join("confirmed-amqp")).unwrap();
+    assert_eq!(open().cursor("amqp").unwrap().unwrap().confirmed, 2);
+
+    // Ahead of the journal: of a past that was lost with the file that tells of it. Not when the journal gets there, either.
+    let store = open();
+    store.note_confirmed("amqp", 15).unwrap();
+    drop(store);
+    let store = open();
+    assert_eq!(store.cursor("amqp").unwrap().unwrap().confirmed, 2);
+    commit_some(&store, 10);
+    drop(store);
+    assert_eq!(open().cursor("amqp").unwrap().unwrap().confirmed, 2);
+}

@@ -43,6 +43,9 @@ impl Store {
         if first > confirmed {
             return Ok(None);
         }
+        // First of all: of this and the row the greater holds.
+        self.note_confirmed(sink, first - 1)?;
+        self.db.sync_confirmed(sink, &self.agent_id)?;
         let mut batch = Batch::default();
         batch.insert(keys::cursor(sink), codec::encode(&SinkCursor { confirmed: first - 1 }));
         batch.insert(keys::attached(sink), codec::encode(&self.attached_after(sink)?.min(first - 1)));
@@ -110,7 +113,7 @@ impl Store {
         while let Some(last) = self.journal(after, AT_ONCE)?.last() {
             after = last.seq;
         }
-        for entry in self.db.scan_prefix(b"c") {
+        for entry in self.db.scan_prefix(keys::CURSORS) {
             let (key, value) = entry?;
             let cursor: SinkCursor = codec::decode(&value, "a sink's cursor")?;
             if cursor.confirmed > head {

@@ -66,6 +66,9 @@ impl Journal for Panicking {
     fn confirm(&self, _: SinkName, _: Seq) -> Result<(), JournalError> {
         Ok(())
     }
+    fn note(&self, _: SinkName, _: Seq) -> Result<(), JournalError> {
+        Ok(())
+    }
     fn refuse(&self, _: SinkName, _: Seq, _: &str) -> Result<(), JournalError> {
         Ok(())
     }

@@ -16,6 +16,7 @@ struct Inner {
     last: Seq,
     floor: Seq,
     cursors: BTreeMap<SinkName, Seq>,
+    noted: BTreeMap<SinkName, Seq>,
     refused: Vec<(SinkName, Seq, String)>,
     totals: Totals,
     failing: bool,
@@ -135,6 +136,17 @@ impl Journal for MemoryJournal {
         let cursor = inner.cursors.entry(sink).or_default();
         assert!(upto > *cursor, "{sink} confirmed {upto} after {cursor}");
         *cursor = upto;
+        Ok(())
+    }
+
+    fn note(&self, sink: SinkName, upto: Seq) -> Result<(), JournalError> {
+        let mut inner = self.checked()?;
+        if inner.failing_confirms {
+            return Err(JournalError::new("disk full"));
+        }
+        let cursor = inner.cursors.get(&sink).copied().unwrap_or(0);
+        assert!(upto > cursor, "{sink} noted {upto} after {cursor}");
+        inner.noted.insert(sink, upto);
         Ok(())
     }
 

@@ -200,11 +200,11 @@ impl Sink for Statistics {
         Ok(start)
     }
 
-    fn appetite(&self) -> usize {
+    fn appetite(&self, _behind: u64) -> usize {
         self.appetite
     }
 
-    async fn deliver(&mut self, batch: &[Handover], _pulse: &Pulse) -> Delivery {
+    async fn deliver(&mut self, batch: &[Handover], _desk: &Desk, _pulse: &Pulse) -> Delivery {
         let (Some(session), Some(last)) = (&mut self.session, batch.last()) else {
             return Delivery { error: Some(away()), ..Delivery::default() };
         };
@@ -333,17 +333,21 @@ impl Sink for Messages {
         self.reach().map(|_| position)
     }
 
-    fn appetite(&self) -> usize {
+    fn appetite(&self, _behind: u64) -> usize {
         self.appetite
     }
 
-    async fn deliver(&mut self, batch: &[Handover], _pulse: &Pulse) -> Delivery {
+    async fn deliver(&mut self, batch: &[Handover], desk: &Desk, _pulse: &Pulse) -> Delivery {
         let mut delivery = Delivery::default();
         for handover in batch {
             match self.publish(handover).await {
                 Ok(refused) => {
                     delivery.refused.extend(refused.map(|reason| (handover.seq, reason)));
                     delivery.upto = Some(handover.seq);
+                    // What is refused must be on record as that first.
+                    if delivery.refused.is_empty() {
+                        let _ = desk.note(handover.seq);
+                    }
                 }
                 Err(error) => {
                     delivery.error = Some(error);
