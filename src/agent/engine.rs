@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::job::{Effort, FileTask, Job, Origin, Outcome, Read};
 use super::pass::Pass;
+use super::pending::Pending;
 use super::recorder::Arrivals;
 use super::root::Root;
 use super::table::Table;
@@ -30,9 +31,6 @@ use crate::store::{DirId, Patterns, Store, StoreError, Transaction, WaitReason, 
 
 /// Listings whose files are being looked at, at most: what bounds the names held in memory.
 const MAX_PASSES: usize = 64;
-
-/// Rows collected before they are committed though more are coming.
-const MAX_ROWS: usize = 512;
 
 /// What the engine is told to do.
 #[derive(Debug, Clone)]
@@ -105,15 +103,6 @@ pub(super) struct Engine {
     pub(super) arrivals: Vec<Arrivals>,
     /// When it was started.
     pub(super) started: Now,
-}
-
-/// What is decided and not yet durable.
-#[derive(Debug, Default)]
-pub(super) struct Pending {
-    pub(super) transaction: Transaction,
-    pub(super) since: Option<Timestamp>,
-    pub(super) directories: HashSet<DirId>,
-    pub(super) fileids: HashSet<u64>,
 }
 
 impl Engine {
@@ -228,19 +217,41 @@ impl Engine {
     /// Whether what was decided should become durable now.
     #[must_use]
     pub(super) fn wants_commit(&self, now: Now) -> bool {
-        let waited = self.pending.since.map(|since| now.steady.since(since));
-        self.pending.transaction.len() >= MAX_ROWS
-            || waited.is_some_and(|waited| waited >= self.settings.commit_delay)
+        let nothing_comes = self.in_flight() == 0;
+        self.pending.is_due(self.settings.commit_delay, now) || (nothing_comes && !self.pending.is_empty())
     }
 
-    /// Makes durable what was decided; returns the last number of the journal.
+    /// Makes durable what was decided, but for handovers of listings that are not through; returns the last number of the
+    /// journal.
+    pub(super) fn commit_ready(&mut self, now: Now) -> Result<Seq, StoreError> {
+        if self.in_flight() == 0 {
+            return self.commit(now);
+        }
+        let ready = self.pending.take_ready(self.settings.commit_delay, now);
+        self.make_durable(ready, now)
+    }
+
+    /// Makes durable what was decided about `dir`, for whoever reads its rows.
+    pub(super) fn commit_of(&mut self, dir: DirId, now: Now) -> Result<(), StoreError> {
+        if self.pending.directories.contains(&dir) {
+            self.pending.release(dir);
+            self.commit_ready(now)?;
+        }
+        Ok(())
+    }
+
+    /// Makes durable all that was decided; returns the last number of the journal.
     pub(super) fn commit(&mut self, now: Now) -> Result<Seq, StoreError> {
-        let mut pending = std::mem::take(&mut self.pending);
-        if pending.transaction.is_empty() {
+        let all = self.pending.take();
+        self.make_durable(all, now)
+    }
+
+    fn make_durable(&mut self, mut transaction: Transaction, now: Now) -> Result<Seq, StoreError> {
+        if transaction.is_empty() {
             return Ok(self.store.head());
         }
-        pending.transaction.note_time(now.steady);
-        for handover in &self.store.commit(pending.transaction)? {
+        transaction.note_time(now.steady);
+        for handover in &self.store.commit(transaction)? {
             self.report(handover);
         }
         Ok(self.store.head())
@@ -261,7 +272,7 @@ impl Engine {
     /// When something is due; what has no room before an outcome comes is not waited for.
     #[must_use]
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
-        let commit = self.pending.since.map(|since| since.plus(self.settings.commit_delay));
+        let commit = self.pending.next(self.settings.commit_delay);
         let calls = self.roots.iter().filter(|root| !root.calling && !self.settings.once);
         let with_room = || self.roots.iter().filter(|root| root.has_room());
         let files = with_room().filter_map(|root| root.wait_order.first()).map(|(at, _, _)| *at);
@@ -281,12 +292,6 @@ impl Engine {
             Some(_) => root.in_flight == 0 && !is_due(root),
         };
         self.passes.is_empty() && self.roots.iter().all(is_done)
-    }
-
-    /// Whether something is decided and not durable yet.
-    #[must_use]
-    pub(super) fn has_pending(&self) -> bool {
-        !self.pending.transaction.is_empty()
     }
 
     /// The arrivals since the last call, for the recorder.
@@ -462,9 +467,7 @@ impl Engine {
 
     /// Marks that a decision about `dir` is pending.
     pub(super) fn touch(&mut self, dir: DirId, now: Now) -> &mut Transaction {
-        self.pending.since.get_or_insert(now.steady);
-        self.pending.directories.insert(dir);
-        &mut self.pending.transaction
+        self.pending.touch(dir, now)
     }
 }
 

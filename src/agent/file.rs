@@ -2,6 +2,7 @@
 
 use super::engine::Engine;
 use super::job::{Examined, FileTask, Origin, Read, ReadOutcome};
+use super::pending::Held;
 use super::verdict::{Circumstances, Verdict, judge};
 use crate::clock::Now;
 use crate::event::Event;
@@ -182,9 +183,7 @@ impl Engine {
         if !self.waiting.contains_key(&(dir, name.to_vec())) {
             return Ok(None);
         }
-        if self.pending.directories.contains(&dir) {
-            self.commit(now)?;
-        }
+        self.commit_of(dir, now)?;
         Ok(self.store.known(dir)?.remove(name))
     }
 
@@ -204,6 +203,8 @@ impl Engine {
     fn hand_over(&mut self, task: FileTask, stamp: Stamp, reading: Reading, kind: Kind, now: Now) {
         let first = self.waiting.get(&(task.dir, task.name.clone()));
         let not_before = first.map_or(task.not_before, |row| row.not_before);
+        // With one that waited goes its row, and that nothing else would ask for it again.
+        let is_held = first.is_none() && self.is_of_open_pass(&task);
         self.stop_waiting(task.dir, &task.name, now);
         let (root, run) = (self.root_of(task.dir), task.known.as_ref().map(|known| known.run));
         let is_whole = reading.analysis.status == AnalysisStatus::Ok;
@@ -225,7 +226,17 @@ impl Engine {
         let content = Content::Hashed(reading.blake3);
         let file = SeenFile { name: task.name, stamp, content, seq: 0, gone_since: None };
         self.pending.fileids.insert(stamp.fileid);
-        self.touch(task.dir, now).hand_over(root, task.dir, run, file, handover);
+        if is_held {
+            self.pending.hold(task.dir, Held { root, run, file, handover }, now);
+        } else {
+            self.touch(task.dir, now).hand_over(root, task.dir, run, file, handover);
+        }
+    }
+
+    /// Whether a file is one of a listing that is not through: until it is, a crash makes the directory be listed again.
+    fn is_of_open_pass(&self, task: &FileTask) -> bool {
+        let Origin::Listing { began } = task.origin else { return false };
+        self.passes.get(&task.dir).is_some_and(|pass| pass.began.steady == began)
     }
 
     fn root_path(&self, dir: DirId) -> Vec<u8> {

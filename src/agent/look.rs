@@ -179,9 +179,7 @@ impl Engine {
         server_time: ServerTime,
         now: Now,
     ) -> Result<(), StoreError> {
-        if self.pending.directories.contains(&dir) {
-            self.commit(now)?;
-        }
+        self.commit_of(dir, now)?;
         let changed = self.table.get(dir).is_some_and(|directory| directory.stamp != Some(stamp));
         let sighting = self.sighting(dir, &stamp, listing, changed, began);
         let racy = self.note_stamp(dir, stamp, began, server_time, now);
@@ -450,6 +448,7 @@ impl Engine {
             return;
         }
         let Some(pass) = self.passes.remove(&dir) else { return };
+        self.pending.release(dir);
         if self.settings.record && pass.sighting.arrivals > 0 {
             let (at, files) = (now.steady, pass.sighting.arrivals);
             self.arrivals.push(Arrivals { at, dir: self.table.path(dir), files });

@@ -21,6 +21,7 @@ mod look;
 mod numbers;
 mod outbox;
 mod pass;
+mod pending;
 mod place;
 mod plan;
 mod progress;

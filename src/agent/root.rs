@@ -373,8 +373,7 @@ impl Engine {
     pub(super) fn put_root(&mut self, number: usize, now: Now) {
         if let Some(root) = self.roots.get(number) {
             let (id, row) = (root.id, root.row.clone());
-            self.pending.since.get_or_insert(now.steady);
-            self.pending.transaction.put_root(id, row);
+            self.pending.touch_all(now).put_root(id, row);
         }
     }
 

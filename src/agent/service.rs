@@ -183,15 +183,14 @@ impl Service {
     }
 
     fn commit_if_wanted(&mut self, now: Now) -> Result<(), ServiceError> {
-        let nothing_comes = self.engine.in_flight() == 0;
-        if self.engine.wants_commit(now) || (nothing_comes && self.engine.has_pending()) {
-            self.commit()?;
+        if self.engine.wants_commit(now) {
+            let seq = self.engine.commit_ready(now)?;
+            self.committed(seq);
         }
         Ok(())
     }
 
-    fn commit(&mut self) -> Result<(), ServiceError> {
-        let seq = self.engine.commit(self.clock.now())?;
+    fn committed(&mut self, seq: Seq) {
         self.head.send_if_modified(|head| std::mem::replace(head, seq) != seq);
         if let Some(recorder) = &mut self.recorder
             && let Err(error) = recorder.write(&self.engine.take_arrivals())
@@ -200,7 +199,6 @@ impl Service {
             self.recorder = None;
             self.engine.settings.record = false;
         }
-        Ok(())
     }
 
     /// Takes what comes until something is due. Looks that found nothing new are taken when all that were handed out
@@ -235,7 +233,8 @@ impl Service {
         let now = self.clock.now();
         self.engine.end_first_walks(now);
         self.engine.save_learnt(true, now)?;
-        self.commit()?;
+        let seq = self.engine.commit(now)?;
+        self.committed(seq);
         self.engine.watched.end(self.engine.vitals(now));
         Ok(())
     }

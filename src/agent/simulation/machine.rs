@@ -15,10 +15,12 @@ use super::mount::Mount;
 use super::process::{Process, Stage, do_job};
 use super::sinks::{Messages, Queue, Redis, Statistics};
 use super::world::{MILLISECOND, Mounted, SECOND, Time, World};
+use crate::agent::engine::Engine;
 use crate::agent::job::Job;
+use crate::clock::Now;
 use crate::dispatch::SinkName;
 use crate::event::Reporter;
-use crate::model::Timestamp;
+use crate::model::{Seq, Timestamp};
 use crate::store::{DirId, Loss, Memory, Store, StoreError};
 
 /// Our wall clock at the beginning.
@@ -312,17 +314,16 @@ impl<'a> Machine<'a> {
 
     fn commit_if_wanted(&mut self) {
         let Some(process) = &mut self.process else { return };
-        let engine = &process.engine;
-        let nothing_comes = engine.in_flight() == 0;
-        if engine.wants_commit(process.clock(self.now)) || (nothing_comes && engine.has_pending()) {
-            self.commit();
+        if process.engine.wants_commit(process.clock(self.now)) {
+            self.commit(Engine::commit_ready);
         }
     }
 
-    fn commit(&mut self) {
+    fn commit(&mut self, how: fn(&mut Engine, Now) -> Result<Seq, StoreError>) {
         let Some(process) = &mut self.process else { return };
         let touched: Vec<DirId> = process.engine.pending.directories.iter().copied().collect();
-        let committed = process.engine.commit(process.clock(self.now));
+        let now = process.clock(self.now);
+        let committed = how(&mut process.engine, now);
         match committed {
             Ok(seq) => {
                 process.head.send_if_modified(|head| std::mem::replace(head, seq) != seq);
@@ -440,7 +441,7 @@ impl<'a> Machine<'a> {
         process.engine.end_first_walks(now);
         let saved = process.engine.save_learnt(true, now);
         self.check(saved);
-        self.commit();
+        self.commit(Engine::commit);
         if let Some(process) = &mut self.process {
             process.draining = Some(self.now + DRAIN);
         }

@@ -1,0 +1,221 @@
+//! What is decided and not durable yet.
+//!
+//! The files of one listing are read by many threads at once and come back in any order. So a handover is held until the
+//! listing's last file is on record, for all of them to get their numbers in one commit, in the order in which they came
+//! into the tree. A file that is slow to read holds up the others for a few commits and no longer.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::model::{Handover, Timestamp};
+use crate::store::{DirId, RootId, SeenFile, Transaction};
+
+/// Rows collected before they are committed though more are coming.
+const MAX_ROWS: usize = 512;
+
+/// Handovers held at most: beyond it all of them are let go.
+const MOST_HELD: usize = 2048;
+
+/// Delays of a commit for which a listing's handovers are held though no other one of it comes.
+const PATIENCE: u32 = 4;
+
+/// The decisions.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    pub(super) transaction: Transaction,
+    since: Option<Timestamp>,
+    /// Directories and files that they are about: whoever needs to know of these commits first.
+    pub(super) directories: HashSet<DirId>,
+    pub(super) fileids: HashSet<u64>,
+    held: BTreeMap<DirId, Group>,
+}
+
+/// The handovers of a listing that has more files to come.
+#[derive(Debug)]
+struct Group {
+    first: Timestamp,
+    last: Timestamp,
+    handovers: Vec<Held>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) root: RootId,
+    pub(super) run: Option<u32>,
+    pub(super) file: SeenFile,
+    pub(super) handover: Handover,
+}
+
+impl Pending {
+    /// Marks that a decision about `dir` is pending.
+    pub(super) fn touch(&mut self, dir: DirId, now: Now) -> &mut Transaction {
+        self.directories.insert(dir);
+        self.touch_all(now)
+    }
+
+    /// Marks that a decision is pending that is about no directory.
+    pub(super) fn touch_all(&mut self, now: Now) -> &mut Transaction {
+        self.since.get_or_insert(now.steady);
+        &mut self.transaction
+    }
+
+    /// Holds a handover of a listing that is not through; nothing that is committed meanwhile may take it for done.
+    pub(super) fn hold(&mut self, dir: DirId, held: Held, now: Now) {
+        self.directories.insert(dir);
+        let (first, last, handovers) = (now.steady, now.steady, Vec::new());
+        let group = self.held.entry(dir).or_insert(Group { first, last, handovers });
+        group.last = now.steady;
+        group.handovers.push(held);
+    }
+
+    /// Lets go what is held of a listing, which is through.
+    pub(super) fn release(&mut self, dir: DirId) {
+        let Some(Group { first, handovers, .. }) = self.held.remove(&dir) else { return };
+        self.since = Some(self.since.map_or(first, |since| since.min(first)));
+        for Held { root, run, file, handover } in handovers {
+            self.transaction.hand_over(root, dir, run, file, handover);
+        }
+    }
+
+    /// Whether something is to become durable now.
+    pub(super) fn is_due(&self, delay: Duration, now: Now) -> bool {
+        self.transaction.len() >= MAX_ROWS
+            || self.holds_too_much()
+            || self.next(delay).is_some_and(|at| at <= now.steady)
+    }
+
+    /// When something is to become durable.
+    pub(super) fn next(&self, delay: Duration) -> Option<Timestamp> {
+        let rest = self.since.map(|since| since.plus(delay));
+        let held = self.held.values().map(|group| group.last).min();
+        rest.into_iter().chain(held.map(|last| last.plus(delay * PATIENCE))).min()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.transaction.is_empty() && self.held.is_empty()
+    }
+
+    /// Takes all that is decided.
+    pub(super) fn take(&mut self) -> Transaction {
+        self.release_where(|_| true);
+        std::mem::take(self).transaction
+    }
+
+    /// Takes what is decided but for what is held, unless that was for too long or is too much.
+    pub(super) fn take_ready(&mut self, delay: Duration, now: Now) -> Transaction {
+        let all = self.holds_too_much();
+        self.release_where(|group| all || group.last.plus(delay * PATIENCE) <= now.steady);
+        let held = std::mem::take(&mut self.held);
+        let files = held.values().flat_map(|group| &group.handovers).map(|held| held.file.stamp.fileid);
+        let (directories, fileids) = (held.keys().copied().collect(), files.collect());
+        std::mem::replace(self, Self { directories, fileids, held, ..Self::default() }).transaction
+    }
+
+    fn release_where(&mut self, is_meant: impl Fn(&Group) -> bool) {
+        let meant = self.held.iter().filter(|(_, group)| is_meant(group));
+        let meant: Vec<DirId> = meant.map(|(dir, _)| *dir).collect();
+        for dir in meant {
+            self.release(dir);
+        }
+    }
+
+    fn holds_too_much(&self) -> bool {
+        self.held.values().map(|group| group.handovers.len()).sum::<usize>() >= MOST_HELD
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Analysis, AnalysisStatus, ContentHash, Kind, MessageId, RelPath, Stamp};
+    use crate::store::{Content, Memory, Store};
+
+    const DELAY: Duration = Duration::from_millis(50);
+
+    fn at(milliseconds: u64) -> Now {
+        let time = Timestamp::default().plus(Duration::from_millis(milliseconds));
+        Now { steady: time, wall: time }
+    }
+
+    /// A handover of a file that came at `second`.
+    fn held(second: i64) -> Held {
+        let stamp = Stamp {
+            ctime: Timestamp { seconds: second, nanoseconds: 0 },
+            fileid: second.unsigned_abs(),
+            ..Stamp::default()
+        };
+        let (path, blake3) = (RelPath::from(second.to_string().as_str()), ContentHash([0; 32]));
+        let file = SeenFile {
+            name: path.as_bytes().to_vec(),
+            stamp,
+            content: Content::Hashed(blake3),
+            seq: 0,
+            gone_since: None,
+        };
+        let handover = Handover {
+            seq: 0,
+            id: MessageId::of(&path, &blake3),
+            kind: Kind::Appeared,
+            root: Vec::new(),
+            path,
+            stamp,
+            blake3,
+            detected_at: Timestamp::default(),
+            not_before: None,
+            analysis: Analysis { status: AnalysisStatus::Ok, detail: None },
+            jobdata_text: None,
+            jobdata: None,
+            experiments: Vec::new(),
+        };
+        Held { root: RootId::default(), run: None, file, handover }
+    }
+
+    /// The files of a transaction, in the order in which they get their numbers.
+    fn order(transaction: Transaction) -> Vec<String> {
+        let store = Store::in_memory(Memory::default()).unwrap();
+        store.commit(transaction).unwrap().into_iter().map(|handover| handover.path.to_string()).collect()
+    }
+
+    #[test]
+    fn a_listing_gets_its_numbers_together() {
+        let (mut pending, slow, quick) = (Pending::default(), DirId(1), DirId(2));
+        pending.hold(slow, held(3), at(0));
+        pending.hold(quick, held(2), at(10));
+        pending.release(quick);
+        assert!(pending.is_due(DELAY, at(60)), "from when it was read");
+        assert_eq!(order(pending.take_ready(DELAY, at(60))), ["2"]);
+        assert!(!pending.is_empty() && pending.directories.contains(&slow) && pending.fileids.contains(&3));
+        assert!(!pending.directories.contains(&quick) && !pending.fileids.contains(&2));
+        assert!(!pending.is_due(DELAY, at(100)));
+        pending.hold(slow, held(1), at(150));
+        assert_eq!(order(pending.take_ready(DELAY, at(300))), [""; 0], "another one came of it");
+        pending.release(slow);
+        assert_eq!(order(pending.take_ready(DELAY, at(310))), ["1", "3"]);
+        assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn a_slow_file_holds_up_the_others_of_its_listing_only_and_not_for_long() {
+        let mut pending = Pending::default();
+        pending.hold(DirId(1), held(2), at(0));
+        pending.hold(DirId(2), held(3), at(100));
+        assert_eq!(pending.next(DELAY), Some(at(200).steady));
+        assert!(pending.is_due(DELAY, at(200)));
+        assert_eq!(order(pending.take_ready(DELAY, at(200))), ["2"]);
+        assert_eq!(order(pending.take()), ["3"], "all there is");
+        assert!(pending.is_empty() && pending.next(DELAY).is_none());
+    }
+
+    #[test]
+    fn what_is_held_is_bounded() {
+        let mut pending = Pending::default();
+        for number in (1..).take(MOST_HELD) {
+            assert!(!pending.is_due(DELAY, at(1)));
+            pending.hold(DirId(number % 3), held(number.cast_signed()), at(1));
+        }
+        assert!(pending.is_due(DELAY, at(1)));
+        assert_eq!(order(pending.take_ready(DELAY, at(1))).len(), MOST_HELD);
+    }
+}
