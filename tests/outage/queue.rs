@@ -15,6 +15,7 @@ use crate::support::{HANG, eventually};
 pub(crate) struct Message {
     pub(crate) seq: u64,
     pub(crate) path: String,
+    pub(crate) detected_at: SystemTime,
     /// When its directory was last seen without it.
     pub(crate) not_before: Option<SystemTime>,
 }
@@ -105,6 +106,7 @@ async fn note(
         taken.messages.push(Message {
             seq: message["seq"].as_u64().unwrap(),
             path: message["path"].as_str().unwrap().to_owned(),
+            detected_at: time(message["detected_at"].as_str().unwrap()),
             not_before: message["not_before"].as_str().map(time),
         });
     } else {
