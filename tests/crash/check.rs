@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::consumer::{Consumer, Message};
 use crate::load;
-use crate::support::scout::Agent;
+use crate::support::scout::{Agent, Scout};
 
 /// What lies on the tree.
 #[derive(Default)]
@@ -90,6 +90,7 @@ impl fmt::Display for Verdict {
 /// Waits until both sinks have everything, or stand still for `stuck`.
 #[track_caller]
 pub(crate) fn wait_for_all(
+    scout: &Scout,
     expected: &Expected,
     redis: u16,
     consumer: &Consumer,
@@ -107,10 +108,11 @@ pub(crate) fn wait_for_all(
         }
         assert!(
             moved.elapsed() < stuck,
-            "of {} files {} are counted and {} in the queue: {}",
+            "of {} files {} are counted and {} came from the queue; {}: {}",
             expected.files(),
             now.0,
             now.1,
+            scout.tell(&["status"]),
             agent.log()
         );
         thread::sleep(Duration::from_millis(300));

@@ -9,10 +9,15 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Connection, ConnectionProperties};
+use lapin::{Connection, ConnectionProperties, Consumer as Consuming};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 const QUEUE: &str = "t4tc_monitor";
+
+/// How long the broker may be silent before the consumer begins anew: one that was killed at the wrong moment may leave the
+/// client library waiting for ever.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A message as it came.
 #[derive(Debug, Clone)]
@@ -72,25 +77,34 @@ fn consume(url: &str, found: &Found, token: &CancellationToken, declared: &mpsc:
 }
 
 async fn session(url: &str, found: &Found, declared: &mpsc::Sender<()>) -> lapin::Result<()> {
-    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
-    let channel = connection.create_channel().await?;
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare(QUEUE.into(), durable, arguments).await?;
+    let Ok(opened) = timeout(PATIENCE, open(url)).await else { return Ok(()) };
+    let (_connection, mut messages) = opened?;
     // Nobody listens after the first time.
     let _ = declared.send(());
-    channel.basic_qos(100, BasicQosOptions::default()).await?;
-    let (options, tag) = (BasicConsumeOptions::default(), "checker".into());
-    let mut messages = channel.basic_consume(QUEUE.into(), tag, options, FieldTable::default()).await?;
-    while let Some(message) = messages.next().await {
+    while let Ok(Some(message)) = timeout(PATIENCE, messages.next()).await {
         let message = message?;
         found.lock().unwrap().push(Message {
             id: message.properties.message_id().as_ref().unwrap().to_string(),
             body: message.data.clone(),
             redelivered: message.redelivered,
         });
-        message.ack(BasicAckOptions::default()).await?;
+        let Ok(acknowledged) = timeout(PATIENCE, message.ack(BasicAckOptions::default())).await else {
+            break;
+        };
+        acknowledged?;
     }
     Ok(())
+}
+
+/// Declares the queue and has its messages sent.
+async fn open(url: &str) -> lapin::Result<(Connection, Consuming)> {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(QUEUE.into(), durable, arguments).await?;
+    channel.basic_qos(100, BasicQosOptions::default()).await?;
+    let (options, tag) = (BasicConsumeOptions::default(), "checker".into());
+    Ok((connection, channel.basic_consume(QUEUE.into(), tag, options, FieldTable::default()).await?))
 }

@@ -177,7 +177,7 @@ fn killed_at_random_moments_under_load_loses_nothing() {
     let expected = Expected::of(&scout.root());
     assert_eq!(expected.files(), dropped.files);
     let port = victims.redis.lock().unwrap().port();
-    check::wait_for_all(&expected, port, &consumer, STUCK, &agent);
+    check::wait_for_all(&scout, &expected, port, &consumer, STUCK, &agent);
     agent.stop();
 
     let found = consumer.stop();
