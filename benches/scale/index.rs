@@ -130,7 +130,10 @@ fn put_files(
                     seconds: 1_700_000_000 + i64::from(number) / 100,
                     nanoseconds: u32::from_be_bytes([hash[0] & 31, hash[1], hash[2], hash[3]]),
                 };
-                Stamp { size: 14_000, mtime: time, ctime: time, fileid: 100_000_000 + u64::from(number) }
+                // Written under another name, then renamed.
+                let renamed = time.plus(Duration::from_micros(u64::from(hash[4]) * 40));
+                let size = 14_000 + u64::from(hash[5]);
+                Stamp { size, mtime: time, ctime: renamed, fileid: 100_000_000 + u64::from(number) }
             },
             |folder| stamp_of(&folder.join(&name)),
         );

@@ -9,12 +9,12 @@
 //!   which scale to trust is learnt online. A directory made while we watch starts from its elder sibling's counts,
 //!   and what waited in it counts for its parent, who was looked at too late.
 //! - `stride.rs`: how long to wait at a given price, for rates that fade after a burst and for listings that cost.
-//! - `price.rs`, `heap.rs`: stride scheduling. Each directory has a key in virtual time, the least key is looked at
+//! - `price.rs`, `keys.rs`: stride scheduling. Each directory has a key in virtual time, the least key is looked at
 //!   next, then moves on by its stride. The speed of virtual time *is* the price, so the budget holds by itself.
-//! - `deadlines.rs`: the promise. Each directory has a deadline within the bound; one that is due goes first, and all
+//! - `promise.rs`, `deadlines.rs`: the promise. Each directory has a deadline within the bound; one that is due goes first, and all
 //!   others stand back as soon as the budget is needed for deadlines. Deadlines that fall together are drawn apart.
 //!
-//! `purse.rs` lets looks go at the pace of the budget. Every step takes O(log N), and a directory takes 58 bytes.
+//! `purse.rs` lets looks go at the pace of the budget. Every step takes O(log N), and a directory takes 63 bytes.
 //! Nothing here reads a clock, a file or a random number: the same calls with the same seed give the same looks.
 
 use std::time::Duration;
@@ -23,53 +23,27 @@ use super::deadlines::Deadlines;
 use super::directory::{
     AGAIN, Directory, FREE, HEIR, HOLDS, LOOKED, NONE, TAKEN, milliseconds, seconds, timestamp,
 };
-use super::heap::Heap;
+use super::keys::Keys;
 use super::price::Price;
+use super::promise::{MOST_COST, SPAN};
 use super::purse::Purse;
-use super::rate::{self, Rate};
+use super::rate;
 use super::stride;
 use super::terms::{Budget, Outlook, Sighting, Slot, Terms};
 use super::weights::{Span, Weights};
 use crate::model::Timestamp;
 
-/// How long before the end of the bound a deadline lies, in parts of the bound: at least for waiting and rounding, and
-/// up to so much more, by chance, so that equal ones drift apart.
-const MARGIN: f64 = 0.02;
-const DRIFT: f64 = 0.025;
-
-/// The least margin, in looks at the pace of the budget: one under way, and as many as may fall together.
-const MARGIN_LOOKS: f64 = 6.0;
-
 /// A look that came after more of the bound than this was brought by its deadline.
 const BY_DEADLINE: f64 = 0.85;
 
-/// How many earlier times are tried for a deadline that would fall together with too many others; the emptiest is taken.
-const TRIES: usize = 3;
-
-/// By how much more than evenly spread deadlines may lie.
-const CROWD: f64 = 1.25;
-
-/// So many together are no crowd, whatever is even.
-const SMALL_CROWD: f64 = 4.0;
-
-/// How much longer than the budget's own round the bound is when the budget cannot keep the promise.
-const STRETCH: f64 = 1.03;
-
-/// What a look is taken to cost at most when the bound is reckoned: longer listings are paid off beside the looks.
-pub(super) const MOST_COST: u32 = 32;
-
-/// The part of the budget that deadlines get when they are pressing, and the part that they are planned with.
+/// The part of the budget that deadlines get when they are pressing.
 const SURE: f64 = 0.98;
-const PLANNED: f64 = 0.88;
 
 /// Strides differ by up to this part from what they should be: equal ones would march in step.
 const JITTER: f64 = 0.05;
 
 /// Beyond so many bounds, strides need not be exact.
 const KEYS_BEYOND: f64 = 2.0;
-
-/// How far the wheel of deadlines reaches, in bounds.
-const SPAN: f64 = 1.5;
 
 /// The least time between two looks at a directory, in seconds.
 const LEAST_GAP: f64 = 0.05;
@@ -102,7 +76,7 @@ pub struct Schedule {
     pub(super) count: u32,
     /// How many there will be when all are restored; 0 once looks are taken.
     pub(super) expected: u32,
-    pub(super) keys: Heap,
+    pub(super) keys: Keys,
     pub(super) deadlines: Deadlines,
     pub(super) price: Price,
     pub(super) purse: Purse,
@@ -132,7 +106,7 @@ impl Schedule {
             free: Vec::new(),
             count: 0,
             expected: 0,
-            keys: Heap::new(),
+            keys: Keys::new(),
             deadlines: Deadlines::new(promise * SPAN),
             price: Price::new(None),
             purse: Purse::default(),
@@ -162,8 +136,8 @@ impl Schedule {
     /// Forgets a directory. Its slot is given again.
     pub fn remove(&mut self, Slot(slot): Slot) {
         let Some(directory) = self.in_use(slot).copied() else { return };
-        self.keys.remove(slot);
-        self.deadlines.remove(slot);
+        self.keys.remove(&mut self.directories, slot);
+        self.deadlines.remove(&mut self.directories, slot);
         if let Some(parent) = self.in_use_mut(directory.parent).filter(|parent| parent.model == slot) {
             parent.model = NONE;
         }
@@ -179,7 +153,7 @@ impl Schedule {
     /// To be called after [`Schedule::looked`] if a look is under way: that sets the next look.
     pub fn request(&mut self, Slot(slot): Slot, at: Timestamp) {
         let now = self.now;
-        self.deadlines.hasten(slot, seconds(at), now);
+        self.deadlines.hasten(&mut self.directories, slot, seconds(at), now);
     }
 
     /// Takes the directory to look at now, if there is one and the budget allows it. It is not taken again before
@@ -187,7 +161,7 @@ impl Schedule {
     pub fn take_due(&mut self, now: Timestamp) -> Option<Slot> {
         let now = self.observe(now);
         self.expected = 0;
-        if let Some(slot) = self.deadlines.first_at_once() {
+        if let Some(slot) = self.deadlines.first_at_once(&self.directories) {
             return Some(self.take(slot));
         }
         let paid = self.purse.next() <= now;
@@ -210,9 +184,9 @@ impl Schedule {
     /// When [`Schedule::take_due`] may give a directory; `None` if only a change of the schedule can make it.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        let at_once = self.deadlines.first_at_once().map(|_| self.now);
+        let at_once = self.deadlines.any_at_once().then_some(self.now);
         let by_key = (self.keys.len() > 0).then(|| self.purse.next().max(self.keys_from));
-        let by_deadline = self.deadlines.first().map(|(time, _)| time.min(self.pressing_from));
+        let by_deadline = self.deadlines.first_time().map(|time| time.min(self.pressing_from));
         let by_deadline = by_deadline.map(|time| time.max(self.purse.next_sure()));
         let due = [at_once, by_key, by_deadline].into_iter().flatten().reduce(f64::min);
         due.map(|due| timestamp(due.max(self.now)))
@@ -261,12 +235,6 @@ impl Schedule {
         self.brake = factor.clamp(0.001, 1.0);
     }
 
-    /// The longest time between two looks that can be kept: what is promised, or more if the budget is too small.
-    #[must_use]
-    pub fn kept_bound(&self) -> Duration {
-        Duration::try_from_secs_f64(self.bound()).unwrap_or(Duration::MAX).max(self.terms.promise)
-    }
-
     /// What is expected of a directory.
     #[must_use]
     pub fn outlook(&self, Slot(slot): Slot) -> Outlook {
@@ -293,33 +261,6 @@ impl Schedule {
         forecast.total().min(directory.rate.cautious(self.weights.base()))
     }
 
-    /// Has `slot` looked at for the first time: at once, or if a budget was given as soon as that allows.
-    pub(super) fn first_look(&mut self, slot: u32, now: f64) {
-        match self.terms.budget {
-            Budget::Auto => self.deadlines.insert_at_once(slot),
-            Budget::PerSecond(_) => self.deadlines.insert(slot, now, now, false),
-        }
-    }
-
-    /// The one whose deadline asks for a look now: it is due, or the budget is needed for those behind it.
-    fn pressing(&mut self, now: f64) -> Option<u32> {
-        let passed = self.deadlines.passed(now);
-        if passed.is_some() {
-            return passed;
-        }
-        if now >= self.pressing_from.min(self.count_again) {
-            self.pressing_from = self.deadlines.latest_start(self.planned_pace());
-            self.count_again = now + self.deadlines.grain() / 2.0;
-        }
-        if now >= self.pressing_from { self.deadlines.first().map(|(_, slot)| slot) } else { None }
-    }
-
-    /// Looks a second that deadlines are planned with. When it comes to it they get more, whatever listings cost: that is
-    /// known only once many were made, too late to begin earlier.
-    fn planned_pace(&self) -> f64 {
-        self.rate() * PLANNED / self.cost()
-    }
-
     /// The directory with the least key; the virtual clock moves there.
     fn least_key(&mut self, now: f64) -> Option<u32> {
         let memory = self.round() / 2.0;
@@ -328,14 +269,15 @@ impl Schedule {
         }
         let mut next = f64::INFINITY;
         for _ in 0..PASSED_OVER {
-            let (key, slot) = self.keys.first()?;
+            let (key, slot) = self.keys.first(&mut self.directories)?;
             let earliest = self.earliest(slot, now);
             if earliest <= now {
                 self.price.move_to(key, now, memory);
                 return Some(slot);
             }
             next = next.min(earliest);
-            self.keys.insert(slot, self.price.key_after((earliest - now) / self.price()));
+            let key = self.price.key_after((earliest - now) / self.price());
+            self.keys.insert(&mut self.directories, slot, key);
         }
         // Some may be behind those that were passed over.
         let all = self.keys.len() <= PASSED_OVER;
@@ -354,8 +296,8 @@ impl Schedule {
     }
 
     pub(super) fn take(&mut self, slot: u32) -> Slot {
-        self.keys.remove(slot);
-        self.deadlines.remove(slot);
+        self.keys.remove(&mut self.directories, slot);
+        self.deadlines.remove(&mut self.directories, slot);
         if let Some(directory) = self.in_use_mut(slot) {
             directory.set(TAKEN, true);
         }
@@ -438,9 +380,8 @@ impl Schedule {
     fn settle(&mut self, slot: u32, began: f64) {
         let late = self.bound() * BY_DEADLINE;
         let Some(directory) = self.in_use_mut(slot) else { return };
-        // What a first look plans is a guess, and all first looks come together. And whoever was brought by a deadline,
-        // though a key was to come before, may be so again.
-        let unsure = !directory.is(AGAIN) || directory.silent(began) > late;
+        // Whoever was brought by a deadline, though a key was to come before, may be so again.
+        let unsure = directory.silent(began) > late;
         directory.last = milliseconds(began);
         directory.set(TAKEN, false);
         let by_key = if self.runs.next.is_none() { self.plan(slot, began) } else { f64::INFINITY };
@@ -457,42 +398,8 @@ impl Schedule {
         let seconds = stride::seconds(&forecast, price, f64::from(directory.listing), most);
         let jitter = 1.0 + JITTER * (2.0 * self.draw() - 1.0);
         let seconds = (seconds * jitter - directory.silent(began)).max(0.0);
-        self.keys.insert(slot, self.price.key_after(seconds / price));
+        self.keys.insert(&mut self.directories, slot, self.price.key_after(seconds / price));
         began + seconds
-    }
-
-    /// Sets a deadline within the bound after a look that began at `began`, away from too many others, for a directory
-    /// whose key comes at `by_key`.
-    pub(super) fn set_deadline(&mut self, slot: u32, began: f64, by_key: f64, now: f64) {
-        let bound = self.bound();
-        self.fit_wheel(bound, began);
-        let least = self.runs.next.unwrap_or(began);
-        let margin = (bound * MARGIN).max(MARGIN_LOOKS / self.rate()).min(bound / 2.0);
-        let wanted = began + bound - margin - bound * DRIFT * self.draw();
-        // Those whose key comes later are brought by deadlines each time: evenly, they fill the bound. The others come
-        // at the budget's pace at most, and most of their deadlines are never needed.
-        let firm = by_key >= wanted;
-        let pace = if firm { f64::from(self.deadlines.firm() + 1) / bound } else { self.rate() };
-        let crowd = CROWD * pace * self.deadlines.grain() + SMALL_CROWD;
-        let mut best = (wanted.max(least), self.deadlines.crowd(wanted, firm));
-        if f64::from(best.1) >= crowd && least < wanted {
-            for _ in 0..TRIES {
-                let time = least + (wanted - least) * self.draw();
-                let there = self.deadlines.crowd(time, firm);
-                if there < best.1 {
-                    best = (time, there);
-                }
-            }
-        }
-        self.deadlines.insert(slot, best.0.max(now), now, firm);
-    }
-
-    /// Keeps the wheel a little longer than the bound.
-    fn fit_wheel(&mut self, bound: f64, now: f64) {
-        let span = self.deadlines.span();
-        if bound * 1.02 > span || bound * SPAN * 4.0 < span {
-            self.deadlines.resize(bound * SPAN, now);
-        }
     }
 
     /// RPCs a second that may be spent now.
@@ -511,19 +418,8 @@ impl Schedule {
     }
 
     /// Seconds that one look at every directory takes at the pace of the budget.
-    fn round(&self) -> f64 {
+    pub(super) fn round(&self) -> f64 {
         self.size() / self.rate()
-    }
-
-    fn bound(&self) -> f64 {
-        let promise = self.terms.promise.as_secs_f64().max(0.001);
-        promise.max(self.round() * self.cost() * STRETCH)
-    }
-
-    /// RPCs that a look for a deadline counts as. A budget made for the promise keeps it whatever listings cost; only the
-    /// brake can break it.
-    fn cost(&self) -> f64 {
-        if self.terms.budget == Budget::Auto { 1.0 } else { self.cold_cost }
     }
 
     /// Seconds a unit of virtual time; until it is measured, what equal directories would make it.
@@ -532,15 +428,7 @@ impl Schedule {
     }
 
     pub(super) fn allocate(&mut self, parent: Option<Slot>) -> u32 {
-        let directory = Directory {
-            rate: Rate::default(),
-            last: 0,
-            parent: parent.map_or(NONE, |slot| slot.0),
-            model: NONE,
-            evidence: 0,
-            listing: 0,
-            flags: 0,
-        };
+        let directory = Directory::new(parent);
         self.count += 1;
         if let Some(slot) = self.free.pop() {
             if let Some(place) = self.directories.get_mut(slot as usize) {
@@ -588,7 +476,7 @@ impl Schedule {
     }
 
     /// A number from 0 to 1, by `SplitMix64`.
-    fn draw(&mut self) -> f64 {
+    pub(super) fn draw(&mut self) -> f64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

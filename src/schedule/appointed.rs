@@ -1,7 +1,8 @@
 //! Looks that are owed at a certain time, whatever the budget allows just then: it is saved on others.
 
-use super::adaptive::{MOST_COST, Schedule};
+use super::adaptive::Schedule;
 use super::directory::TAKEN;
+use super::promise::MOST_COST;
 use super::terms::Slot;
 use crate::model::Timestamp;
 

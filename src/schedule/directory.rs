@@ -1,6 +1,11 @@
-//! What is known of one directory, packed: its estimates, its place in the tree, when it was looked at.
+//! What is known of one directory, packed: its estimates, its places in the tree and in the queues, when it was looked at.
+//!
+//! All in one place: a decision at a million directories is as dear as the lines of memory that it touches.
 
+use super::deadlines::DeadlinePlace;
+use super::keys::KeyPlace;
 use super::rate::Rate;
+use super::terms::Slot;
 use super::weights::Class;
 use crate::model::Timestamp;
 
@@ -28,14 +33,31 @@ pub(super) struct Directory {
     pub(super) parent: u32,
     /// Whose counts the next directory found in it starts from.
     pub(super) model: u32,
-    /// How many looks showed arrivals.
-    pub(super) evidence: u8,
+    pub(super) key: KeyPlace,
+    pub(super) deadline: DeadlinePlace,
     /// RPCs beside the GETATTR and the new names, when it has changed.
     pub(super) listing: u16,
+    /// How many looks showed arrivals.
+    pub(super) evidence: u8,
     pub(super) flags: u8,
 }
 
 impl Directory {
+    /// A directory of which nothing is known, in no queue.
+    pub(super) fn new(parent: Option<Slot>) -> Self {
+        Self {
+            rate: Rate::default(),
+            last: 0,
+            parent: parent.map_or(NONE, |slot| slot.0),
+            model: NONE,
+            key: KeyPlace::NONE,
+            deadline: DeadlinePlace::NONE,
+            listing: 0,
+            evidence: 0,
+            flags: 0,
+        }
+    }
+
     pub(super) fn is(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }

@@ -107,8 +107,13 @@ impl Schedule {
         self.observe(now);
         let next_run = seconds(next_run);
         self.runs.next = Some(next_run);
-        let due = |(time, slot)| (time <= next_run).then_some(slot);
-        let slot = self.deadlines.first_at_once().or_else(|| self.deadlines.first().and_then(due))?;
+        let slot = match self.deadlines.first_at_once(&self.directories) {
+            Some(slot) => slot,
+            None if self.deadlines.first_time()? <= next_run => {
+                self.deadlines.first(&mut self.directories)?
+            }
+            None => return None,
+        };
         Some(self.take(slot))
     }
 
@@ -116,7 +121,7 @@ impl Schedule {
     pub fn take_worth(&mut self, now: Timestamp) -> Option<Slot> {
         self.observe(now);
         // The virtual clock stands: a run spends at its caller's pace, which says nothing of the price.
-        let (_, slot) = self.keys.first()?;
+        let (_, slot) = self.keys.first(&mut self.directories)?;
         Some(self.take(slot))
     }
 }

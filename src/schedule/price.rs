@@ -4,7 +4,8 @@
 //! at, and the seconds that it needs for one unit are the price: dear when much is wanted, cheap when little is. So the
 //! budget is met exactly whatever the rates are, and there is no controller to tune.
 
-use super::heap::Key;
+use super::keys::Key;
+use super::rate::fade;
 
 /// Units of a key in one unit of virtual time: fine enough for a directory that gets a thousand files a second.
 const RESOLUTION: f64 = 4096.0;
@@ -54,7 +55,7 @@ impl Price {
         }
         if let Some(moved) = self.moved {
             let seconds = (now - moved).max(0.0);
-            let left = (-seconds / memory).exp();
+            let left = fade(seconds / memory);
             self.seconds = self.seconds * left + seconds;
             self.units = self.units * left + units;
         }

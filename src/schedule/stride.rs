@@ -8,8 +8,10 @@
 use super::rate::{MEMORY, decay};
 use super::weights::Forecast;
 
-/// Fixed-point steps: the start is right for a constant rate, and each step comes nearer from below.
+/// Fixed-point steps: the start is right for a constant rate, and each step comes nearer from below, by less than the one
+/// before. One that changes less than a part of `CLOSE` is the last.
 const STEPS: usize = 3;
+const CLOSE: f64 = 0.005;
 
 /// Below this ratio of the time to a scale's memory, a series is exacter than the closed form.
 const SMALL: f64 = 0.01;
@@ -28,11 +30,20 @@ pub(super) fn seconds(forecast: &Forecast, price: f64, listing: f64, most: f64) 
         for ((part, memory), left) in forecast.scales.iter().zip(MEMORY).zip(left) {
             rate += part * fading(seconds / memory, left);
         }
-        let arrivals = rate * seconds;
-        let changed = 1.0 - (1.0 + arrivals) * (-arrivals).exp();
-        seconds = price * ((1.0 + listing * changed) / rate).sqrt();
+        // Most directories never changed while they were watched, and exponentials are dear.
+        let changed = if listing > 0.0 { second(rate * seconds) } else { 0.0 };
+        let before = std::mem::replace(&mut seconds, price * ((1.0 + listing * changed) / rate).sqrt());
+        if (seconds - before).abs() < seconds * CLOSE {
+            break;
+        }
     }
     seconds
+}
+
+/// The probability of two arrivals or more where so many are expected: of a listing that an earlier look would not have
+/// spared.
+fn second(arrivals: f64) -> f64 {
+    1.0 - (1.0 + arrivals) * (-arrivals).exp()
 }
 
 /// The mean, weighted with time, of a rate that fades to `left` = exp(-`ratio`): one for no fading.

@@ -3,7 +3,7 @@
 //! Planted faults that these caught: a deadline without its margin, deadlines that wait for what listings cost, ones that
 //! are not served early (bound); crowds of them that are not drawn apart; listings unpaid, a look paid at 1.05 RPCs
 //! (budget); no deadlines, none for one directory in seven (starvation); a clock in the dice (determinism); last look,
-//! counts or the expected number not restored (restart). Not caught: first looks that are not spread.
+//! counts or the expected number not restored (restart).
 
 #![expect(
     clippy::cast_precision_loss,

@@ -22,7 +22,9 @@ mod medium;
 #[cfg(test)]
 mod memory;
 mod outbox;
+mod prints;
 mod row;
+mod run;
 mod seen;
 #[cfg(test)]
 mod tests;
@@ -56,7 +58,7 @@ pub use upkeep::Requeued;
 pub use waiting::{WaitReason, WaitRow};
 
 /// The format of this version's database; an older one is migrated at opening, a newer one refused.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// An open state directory.
 ///
@@ -164,12 +166,11 @@ impl Store {
 }
 
 fn check_format(db: &Medium, folder: &Path) -> Result<(), StoreError> {
-    let Some(value) = db.get(keys::FORMAT)? else {
-        db.insert(keys::FORMAT, codec::encode(&FORMAT))?;
-        return Ok(());
-    };
-    match codec::decode::<u32>(&value, "the format number")? {
+    let found = db.get(keys::FORMAT)?.map(|value| codec::decode(&value, "the format number")).transpose()?;
+    match found.unwrap_or(0) {
         FORMAT => Ok(()),
+        // Rows of earlier formats are read as they are, and written in this one when they change.
+        0..FORMAT => db.insert(keys::FORMAT, codec::encode(&FORMAT)),
         found => Err(StoreError::Format { path: folder.to_path_buf(), found, known: FORMAT }),
     }
 }

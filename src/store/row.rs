@@ -4,7 +4,8 @@
 use crate::model::{Handover, Seq, Timestamp};
 
 use super::{
-    Refused, SinkCursor, StoreError, codec, directories, hindrance, journal, keys, ledger, seen, waiting,
+    Refused, SinkCursor, StoreError, codec, directories, hindrance, journal, keys, ledger, prints, run,
+    waiting,
 };
 
 /// Decodes the row `key`, `value` as a start or a courier would; gives the handover if it is one in a single part.
@@ -21,8 +22,8 @@ pub fn read_row(key: &[u8], value: &[u8]) -> Result<Option<Handover>, StoreError
         (_, Some(b'f')) => hindrance::decode(value).map(drop)?,
         (_, Some(b'r')) => directories::decode_root(key, value).map(drop)?,
         (_, Some(b'd')) => directories::decode_dir(key, value).map(drop)?,
-        (_, Some(b's')) => seen::decode_run(value).map(drop)?,
-        (_, Some(b'i')) => seen::decode_block(value).map(drop)?,
+        (_, Some(b's')) => run::decode(value).map(drop)?,
+        (_, Some(b'i')) => prints::decode_block(value).map(drop)?,
         (_, Some(b'w')) => waiting::decode(key, value).map(drop)?,
         (_, Some(b'j')) => {
             let seq = keys::number_at(key, 1).ok_or(StoreError::Damaged { what: "a handover's key" })?;

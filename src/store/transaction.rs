@@ -3,7 +3,8 @@
 use crate::model::{Handover, Timestamp, Totals, changes_of};
 
 use super::medium::Batch;
-use super::seen::{BlockEditor, RunEditor};
+use super::prints::BlockEditor;
+use super::seen::RunEditor;
 use super::{
     DirId, DirRow, KnownFile, RootId, RootRow, SeenFile, Store, StoreError, WaitRow, codec, directories,
     journal, keys, ledger, waiting,

@@ -1,0 +1,202 @@
+//! How a run of files becomes a row: each told by what differs from the one before, since neighbours in a directory
+//! have names, numbers and times that are alike. The hash, which is like no other, is more than half of what is left.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Seq, Stamp, Timestamp};
+
+use super::seen::{Content, SeenFile};
+use super::{StoreError, codec};
+
+/// At most so many bytes of a file besides its name.
+pub(super) const RECORD_BYTES: usize = 112;
+
+#[derive(Serialize, Deserialize)]
+enum StoredRun<'a> {
+    V1(Vec<SeenFile>),
+    #[serde(borrow)]
+    V2(Vec<Packed<'a>>),
+}
+
+/// A file, as it differs from the one before it in the run. Differences wrap: every value comes back as it was.
+#[derive(Serialize, Deserialize)]
+struct Packed<'a> {
+    /// How many bytes the name has in common with the one before, at its beginning and at its end.
+    shared: (u8, u8),
+    /// What lies between.
+    #[serde(with = "serde_bytes", borrow)]
+    name: &'a [u8],
+    size: u64,
+    mtime_seconds: i64,
+    /// Most often there is no pattern in these, and four bytes are less than a number of variable length.
+    mtime_nanoseconds: [u8; 4],
+    /// Against the modification time of the same file.
+    ctime: (i64, i32),
+    fileid: i64,
+    content: Content,
+    seq: i64,
+    gone_since: Option<Timestamp>,
+}
+
+/// Packs `files` into a row's value.
+pub(super) fn encode(files: &[SeenFile]) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(files.len());
+    let mut before = &nothing();
+    for file in files {
+        packed.push(pack(file, before));
+        before = file;
+    }
+    codec::encode(&StoredRun::V2(packed))
+}
+
+/// The files of a row.
+///
+/// Fails with [`StoreError::Damaged`] on what no version of this program wrote.
+pub(super) fn decode(value: &[u8]) -> Result<Vec<SeenFile>, StoreError> {
+    let packed = match codec::decode(value, "a run of files")? {
+        StoredRun::V1(files) => return Ok(files),
+        StoredRun::V2(packed) => packed,
+    };
+    let mut files = Vec::with_capacity(packed.len());
+    let first = nothing();
+    for file in &packed {
+        let file = unpack(file, files.last().unwrap_or(&first));
+        files.push(file.ok_or(StoreError::Damaged { what: "a run of files" })?);
+    }
+    Ok(files)
+}
+
+/// What the first file of a run differs from.
+fn nothing() -> SeenFile {
+    let stamp = Stamp { size: 0, mtime: Timestamp::default(), ctime: Timestamp::default(), fileid: 0 };
+    SeenFile { name: Vec::new(), stamp, content: Content::NotAFile, seq: 0, gone_since: None }
+}
+
+fn pack<'a>(file: &'a SeenFile, before: &SeenFile) -> Packed<'a> {
+    let (start, end) = shared(&file.name, &before.name);
+    let Stamp { size, mtime, ctime, fileid } = file.stamp;
+    Packed {
+        shared: (start, end),
+        name: file.name.get(start.into()..file.name.len() - usize::from(end)).unwrap_or_default(),
+        size,
+        mtime_seconds: mtime.seconds.wrapping_sub(before.stamp.mtime.seconds),
+        mtime_nanoseconds: mtime.nanoseconds.to_le_bytes(),
+        ctime: (
+            ctime.seconds.wrapping_sub(mtime.seconds),
+            ctime.nanoseconds.wrapping_sub(mtime.nanoseconds).cast_signed(),
+        ),
+        fileid: fileid.wrapping_sub(before.stamp.fileid).cast_signed(),
+        content: file.content,
+        seq: file.seq.wrapping_sub(before.seq).cast_signed(),
+        gone_since: file.gone_since,
+    }
+}
+
+/// `None` if the name before is too short for what is shared with it.
+fn unpack(packed: &Packed<'_>, before: &SeenFile) -> Option<SeenFile> {
+    let (start, end) = (usize::from(packed.shared.0), usize::from(packed.shared.1));
+    let last = before.name.len().checked_sub(end).filter(|last| start <= *last)?;
+    let name = [before.name.get(..start)?, packed.name, before.name.get(last..)?].concat();
+    let mtime = Timestamp {
+        seconds: before.stamp.mtime.seconds.wrapping_add(packed.mtime_seconds),
+        nanoseconds: u32::from_le_bytes(packed.mtime_nanoseconds),
+    };
+    let ctime = Timestamp {
+        seconds: mtime.seconds.wrapping_add(packed.ctime.0),
+        nanoseconds: mtime.nanoseconds.wrapping_add_signed(packed.ctime.1),
+    };
+    let fileid = before.stamp.fileid.wrapping_add_signed(packed.fileid);
+    let seq: Seq = before.seq.wrapping_add_signed(packed.seq);
+    let stamp = Stamp { size: packed.size, mtime, ctime, fileid };
+    Some(SeenFile { name, stamp, content: packed.content, seq, gone_since: packed.gone_since })
+}
+
+/// How many bytes `name` shares with `before` at its beginning, and of the rest at its end.
+fn shared(name: &[u8], before: &[u8]) -> (u8, u8) {
+    let start = alike(name.iter().zip(before));
+    let rest = |all| <[u8]>::get(all, start.into()..).unwrap_or_default().iter().rev();
+    (start, alike(rest(name).zip(rest(before))))
+}
+
+fn alike<'a>(pairs: impl Iterator<Item = (&'a u8, &'a u8)>) -> u8 {
+    let count = pairs.take(u8::MAX.into()).take_while(|(one, other)| one == other).count();
+    u8::try_from(count).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::ContentHash;
+
+    fn time() -> impl Strategy<Value = Timestamp> {
+        let seconds = prop_oneof![any::<i64>(), 1_700_000_000..1_700_000_100_i64];
+        (seconds, any::<u32>()).prop_map(|(seconds, nanoseconds)| Timestamp { seconds, nanoseconds })
+    }
+
+    fn file() -> impl Strategy<Value = SeenFile> {
+        let name = prop_oneof![
+            "[ab]{1,6}".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 1..300),
+            "(ab|b){100,255}".prop_map(String::into_bytes),
+        ];
+        let content = prop_oneof![
+            any::<[u8; 32]>().prop_map(|hash| Content::Hashed(ContentHash(hash))),
+            Just(Content::Unread),
+            Just(Content::NotAFile),
+        ];
+        let number = prop_oneof![any::<u64>(), 0..100_u64];
+        let stamp = (number.clone(), time(), time(), number.clone());
+        let stamp = stamp.prop_map(|(size, mtime, ctime, fileid)| Stamp { size, mtime, ctime, fileid });
+        (name, stamp, content, number, prop::option::of(time())).prop_map(
+            |(name, stamp, content, seq, gone_since)| SeenFile { name, stamp, content, seq, gone_since },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn comes_back_as_it_was_within_its_bound(files in prop::collection::vec(file(), 0..20)) {
+            let value = encode(&files);
+            prop_assert_eq!(decode(&value).unwrap(), files.clone());
+            let most: usize = files.iter().map(|file| file.name.len() + RECORD_BYTES).sum();
+            prop_assert!(value.len() <= most + 2);
+        }
+    }
+
+    /// The hash is 32 of them.
+    #[test]
+    fn neighbours_take_little_more_than_their_hashes() {
+        let file = |number: u32| {
+            let time =
+                |nanoseconds| Timestamp { seconds: 1_700_000_000 + i64::from(number) / 7, nanoseconds };
+            let seq = u64::from(number);
+            let (mtime, ctime) = (time(number.wrapping_mul(77_777_777) % 999_000_000), time(999_000_000));
+            SeenFile {
+                name: format!("job-{number:08}.tgz").into_bytes(),
+                stamp: Stamp { size: 14_000 + seq, mtime, ctime, fileid: 100_000_000 + seq },
+                content: Content::Hashed(ContentHash(*blake3::hash(&number.to_be_bytes()).as_bytes())),
+                seq,
+                gone_since: None,
+            }
+        };
+        let files: Vec<SeenFile> = (1_000..1_048).map(file).collect();
+        let (packed, plain) = (encode(&files).len(), codec::encode(&StoredRun::V1(files)).len());
+        assert!(packed < 48 * 58, "{packed} bytes of {plain}");
+    }
+
+    #[test]
+    fn reads_runs_of_the_first_format() {
+        let files = vec![SeenFile { name: b"a".to_vec(), ..nothing() }];
+        assert_eq!(decode(&codec::encode(&StoredRun::V1(files.clone()))).unwrap(), files);
+    }
+
+    #[test]
+    fn a_name_that_shares_more_than_there_is_is_damage() {
+        let file = SeenFile { name: b"a".to_vec(), ..nothing() };
+        let mut packed = pack(&file, &nothing());
+        packed.shared = (0, 1);
+        let value = codec::encode(&StoredRun::V2(vec![packed]));
+        assert!(matches!(decode(&value), Err(StoreError::Damaged { .. })));
+    }
+}
