@@ -227,7 +227,8 @@ impl Engine {
         if self.in_flight() == 0 {
             return self.commit(now);
         }
-        let ready = self.pending.take_ready(self.settings.commit_delay, now);
+        let is_open = |dir| self.passes.contains_key(&dir);
+        let ready = self.pending.take_ready(self.settings.commit_delay, is_open, now);
         self.make_durable(ready, now)
     }
 

@@ -448,7 +448,6 @@ impl Engine {
             return;
         }
         let Some(pass) = self.passes.remove(&dir) else { return };
-        self.pending.release(dir);
         if self.settings.record && pass.sighting.arrivals > 0 {
             let (at, files) = (now.steady, pass.sighting.arrivals);
             self.arrivals.push(Arrivals { at, dir: self.table.path(dir), files });

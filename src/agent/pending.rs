@@ -34,7 +34,6 @@ pub(super) struct Pending {
 /// The handovers of a listing that has more files to come.
 #[derive(Debug)]
 struct Group {
-    first: Timestamp,
     last: Timestamp,
     handovers: Vec<Held>,
 }
@@ -64,16 +63,14 @@ impl Pending {
     /// Holds a handover of a listing that is not through; nothing that is committed meanwhile may take it for done.
     pub(super) fn hold(&mut self, dir: DirId, held: Held, now: Now) {
         self.directories.insert(dir);
-        let (first, last, handovers) = (now.steady, now.steady, Vec::new());
-        let group = self.held.entry(dir).or_insert(Group { first, last, handovers });
+        let group = self.held.entry(dir).or_insert(Group { last: now.steady, handovers: Vec::new() });
         group.last = now.steady;
         group.handovers.push(held);
     }
 
-    /// Lets go what is held of a listing, which is through.
+    /// Holds what is held of `dir` no longer.
     pub(super) fn release(&mut self, dir: DirId) {
-        let Some(Group { first, handovers, .. }) = self.held.remove(&dir) else { return };
-        self.since = Some(self.since.map_or(first, |since| since.min(first)));
+        let handovers = self.held.remove(&dir).map(|group| group.handovers).unwrap_or_default();
         for Held { root, run, file, handover } in handovers {
             self.transaction.hand_over(root, dir, run, file, handover);
         }
@@ -99,22 +96,29 @@ impl Pending {
 
     /// Takes all that is decided.
     pub(super) fn take(&mut self) -> Transaction {
-        self.release_where(|_| true);
+        self.release_where(|_, _| true);
         std::mem::take(self).transaction
     }
 
-    /// Takes what is decided but for what is held, unless that was for too long or is too much.
-    pub(super) fn take_ready(&mut self, delay: Duration, now: Now) -> Transaction {
+    /// Takes what is decided but for what is held, unless that is of no listing that `is_open` any more, was held for too
+    /// long, or is too much. What is taken may hold that a listing is through: so none of that one is left.
+    pub(super) fn take_ready(
+        &mut self,
+        delay: Duration,
+        is_open: impl Fn(DirId) -> bool,
+        now: Now,
+    ) -> Transaction {
         let all = self.holds_too_much();
-        self.release_where(|group| all || group.last.plus(delay * PATIENCE) <= now.steady);
+        let is_late = |group: &Group| group.last.plus(delay * PATIENCE) <= now.steady;
+        self.release_where(|dir, group| all || !is_open(dir) || is_late(group));
         let held = std::mem::take(&mut self.held);
         let files = held.values().flat_map(|group| &group.handovers).map(|held| held.file.stamp.fileid);
         let (directories, fileids) = (held.keys().copied().collect(), files.collect());
         std::mem::replace(self, Self { directories, fileids, held, ..Self::default() }).transaction
     }
 
-    fn release_where(&mut self, is_meant: impl Fn(&Group) -> bool) {
-        let meant = self.held.iter().filter(|(_, group)| is_meant(group));
+    fn release_where(&mut self, is_meant: impl Fn(DirId, &Group) -> bool) {
+        let meant = self.held.iter().filter(|(dir, group)| is_meant(**dir, group));
         let meant: Vec<DirId> = meant.map(|(dir, _)| *dir).collect();
         for dir in meant {
             self.release(dir);
@@ -183,16 +187,15 @@ mod tests {
         let (mut pending, slow, quick) = (Pending::default(), DirId(1), DirId(2));
         pending.hold(slow, held(3), at(0));
         pending.hold(quick, held(2), at(10));
-        pending.release(quick);
-        assert!(pending.is_due(DELAY, at(60)), "from when it was read");
-        assert_eq!(order(pending.take_ready(DELAY, at(60))), ["2"]);
+        pending.touch(quick, at(20));
+        assert!(pending.is_due(DELAY, at(70)));
+        assert_eq!(order(pending.take_ready(DELAY, |dir| dir == slow, at(70))), ["2"]);
         assert!(!pending.is_empty() && pending.directories.contains(&slow) && pending.fileids.contains(&3));
         assert!(!pending.directories.contains(&quick) && !pending.fileids.contains(&2));
         assert!(!pending.is_due(DELAY, at(100)));
         pending.hold(slow, held(1), at(150));
-        assert_eq!(order(pending.take_ready(DELAY, at(300))), [""; 0], "another one came of it");
-        pending.release(slow);
-        assert_eq!(order(pending.take_ready(DELAY, at(310))), ["1", "3"]);
+        assert_eq!(order(pending.take_ready(DELAY, |_| true, at(300))), [""; 0], "another one came of it");
+        assert_eq!(order(pending.take_ready(DELAY, |_| false, at(310))), ["1", "3"]);
         assert!(pending.is_empty());
     }
 
@@ -203,7 +206,7 @@ mod tests {
         pending.hold(DirId(2), held(3), at(100));
         assert_eq!(pending.next(DELAY), Some(at(200).steady));
         assert!(pending.is_due(DELAY, at(200)));
-        assert_eq!(order(pending.take_ready(DELAY, at(200))), ["2"]);
+        assert_eq!(order(pending.take_ready(DELAY, |_| true, at(200))), ["2"]);
         assert_eq!(order(pending.take()), ["3"], "all there is");
         assert!(pending.is_empty() && pending.next(DELAY).is_none());
     }
@@ -216,6 +219,6 @@ mod tests {
             pending.hold(DirId(number % 3), held(number.cast_signed()), at(1));
         }
         assert!(pending.is_due(DELAY, at(1)));
-        assert_eq!(order(pending.take_ready(DELAY, at(1))).len(), MOST_HELD);
+        assert_eq!(order(pending.take_ready(DELAY, |_| true, at(1))).len(), MOST_HELD);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! What is under way when agent or broker is killed comes again, so it is as little as throughput allows. On two cores 4
 //! under way make 1,200 messages a second, 8 make 2,400, 32 make 5,400; but where the processor is busy with all else,
-//! more of them only wait longer. So there are few as long as the sink keeps up, and at most one of 512 that wait
+//! more of them only wait longer. So there are few as long as the sink keeps up, and at most one of 1,024 that wait
 //! where that is much.
 
 /// Messages under way while the sink keeps up, and while it is behind: enough for the fastest tree that was measured.
@@ -11,7 +11,7 @@ const FEW: usize = 8;
 
 /// Of so many that wait, one is under way: to reach `FEW`, and beyond it.
 const WAITING_FOR_FEW: u64 = 128;
-const WAITING_FOR_MANY: u64 = 512;
+const WAITING_FOR_MANY: u64 = 1024;
 
 /// Windows in a batch: reading the journal for each window would cost more, a longer batch memory.
 const ROUNDS: usize = 8;
@@ -72,8 +72,8 @@ mod tests {
         check(&window, 600, 32, 4);
         check(&window, 800, 48, 6);
         check(&window, 1_024, 64, 8);
-        check(&window, 4_096, 64, 8);
-        check(&window, 8_192, 128, 16);
+        check(&window, 8_192, 64, 8);
+        check(&window, 16_384, 128, 16);
         check(&window, u64::MAX, 256, 32);
         check(&Window::new(1), u64::MAX, 8, 1);
         check(&Window::new(0), 0, 8, 1);

@@ -22,7 +22,8 @@ use crate::model::Seq;
 /// A row, or why it could not be read.
 pub(super) type Row = Result<(IVec, IVec), StoreError>;
 
-/// Bytes of sled's page cache. Not a hard bound: it is exceeded while a large range is scanned.
+/// Bytes of sled's page cache, most of which in an outage is the journal, which nobody reads then: 32 MiB filled with that by
+/// 200 bytes a file and bought nothing. Not a hard bound: it is exceeded while a large range is scanned.
 const CACHE_BYTES: u64 = 8 << 20;
 
 /// How often, and after which pause, a locked database is tried again.
