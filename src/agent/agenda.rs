@@ -2,12 +2,12 @@
 //!
 //! The schedule itself numbers directories densely and knows no store; here the two meet.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::appointments::Appointments;
 use super::engine::Settings;
-use super::numbers::ByDirectory;
-use crate::model::Timestamp;
+use crate::model::{Numbered, Spreading, Timestamp};
 use crate::schedule::{Budget, Glance, Outlook, Pacer, Schedule, Sighting, Slot, Terms};
 use crate::store::{DirId, LEARNT_A_ROW, RootId, Store, StoreError};
 
@@ -18,12 +18,12 @@ const ROWS_AT_ONCE: u64 = 64;
 const RESERVE: f64 = 1.2;
 
 /// The pause between two tries to find what is due, in parts of the promise: looks that fall due within it go together,
-/// since waking up costs more than they do. A twelfth of what deadlines leave for waiting.
-const MOMENT: u32 = 600;
+/// since waking up costs more than they do. An eighth of what deadlines leave for waiting.
+const MOMENT: u32 = 400;
 
 /// At least this much of a pause, so that no rounding of times keeps a processor busy; and no more than this, by which
 /// news may come later.
-const MOMENTS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
+const MOMENTS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
 
 /// A time after every other.
 const NEVER: Timestamp = Timestamp { seconds: i64::MAX / 1_000_000_000, nanoseconds: 0 };
@@ -53,8 +53,10 @@ pub(super) struct Agenda {
     /// What a one-shot run has still to do; `None` in an agent.
     run: Option<OneRun>,
     schedule: Schedule,
-    slots: ByDirectory<Slot>,
+    slots: Numbered<Slot>,
     dirs: Vec<DirId>,
+    /// The slots of those that are looked at just now: few, so that none is searched for among all.
+    taken: HashMap<DirId, Slot, Spreading>,
     /// Looks that are owed at their time, before any other.
     appointments: Appointments,
     /// No directory is given before this time: the next try is a moment after one that gave none.
@@ -90,8 +92,9 @@ impl Agenda {
             seed,
             run,
             schedule,
-            slots: ByDirectory::default(),
+            slots: Numbered::default(),
             dirs: Vec::new(),
+            taken: HashMap::default(),
             appointments: Appointments::default(),
             not_before: Timestamp::default(),
             next_row: 0,
@@ -117,16 +120,17 @@ impl Agenda {
         self.schedule = Schedule::new(self.terms, self.seed);
         self.slots.clear();
         self.dirs.clear();
+        self.taken.clear();
         self.appointments = Appointments::default();
     }
 
     /// Adds a directory that is due at once.
     pub(super) fn add(&mut self, dir: DirId, parent: Option<DirId>, now: Timestamp) {
-        if let Some(slot) = self.slots.get(&dir).copied() {
+        if let Some(slot) = self.slots.get(dir.0).copied() {
             self.not_before = self.not_before.min(now);
             return self.schedule.request(slot, now);
         }
-        let parent = parent.and_then(|parent| self.slots.get(&parent).copied());
+        let parent = parent.and_then(|parent| self.slots.get(parent.0).copied());
         let slot = self.schedule.insert(parent, now);
         self.enter(dir, slot);
         // What is new has no moment to wait for.
@@ -152,7 +156,7 @@ impl Agenda {
         let Some(saved) = learnt.and_then(|bytes| postcard::from_bytes(bytes).ok()) else {
             return self.add(dir, parent, now);
         };
-        let parent = parent.and_then(|parent| self.slots.get(&parent).copied());
+        let parent = parent.and_then(|parent| self.slots.get(parent.0).copied());
         let slot = self.schedule.restore(parent, &saved, now);
         self.enter(dir, slot);
     }
@@ -165,13 +169,14 @@ impl Agenda {
         if let Some(entry) = self.dirs.get_mut(index) {
             *entry = dir;
         }
-        self.slots.insert(dir, slot);
+        self.slots.insert(dir.0, slot);
     }
 
     /// Takes a directory off.
     pub(super) fn remove(&mut self, dir: DirId) {
         self.appointments.cancel(dir);
-        if let Some(slot) = self.slots.remove(&dir) {
+        self.taken.remove(&dir);
+        if let Some(slot) = self.slots.remove(dir.0) {
             self.schedule.remove(slot);
         }
     }
@@ -179,7 +184,7 @@ impl Agenda {
     /// Asks for a look at a directory at `at`, unless one comes earlier anyway.
     pub(super) fn request(&mut self, dir: DirId, at: Timestamp) {
         self.not_before = self.not_before.min(at);
-        if let Some(slot) = self.slots.get(&dir) {
+        if let Some(slot) = self.slots.get(dir.0) {
             self.schedule.request(*slot, at);
         }
         if let Some(run) = &mut self.run {
@@ -191,7 +196,7 @@ impl Agenda {
     ///
     /// Not in a one-shot run, which looks at each directory once: the next run owes it.
     pub(super) fn appoint(&mut self, dir: DirId, at: Option<Timestamp>) {
-        match at.filter(|_| self.run.is_none() && self.slots.contains_key(&dir)) {
+        match at.filter(|_| self.run.is_none() && self.slots.contains(dir.0)) {
             Some(at) => self.appointments.make(dir, at),
             None => self.appointments.cancel(dir),
         }
@@ -210,14 +215,16 @@ impl Agenda {
         if slot.is_none() {
             self.not_before = now.plus((self.terms.promise / MOMENT).clamp(MOMENTS[0], MOMENTS[1]));
         }
-        slot.and_then(|slot| self.dirs.get(index(slot)).copied())
+        let dir = slot.and_then(|slot| self.dirs.get(index(slot)).copied());
+        self.taken.extend(dir.zip(slot));
+        dir
     }
 
     /// A look that is under way makes the next appointment itself.
     fn take_appointed(&mut self, now: Timestamp) -> Option<DirId> {
         let due = std::iter::from_fn(|| self.appointments.take_due(now));
         let mut free = due.filter(|dir| {
-            let slot = self.slots.get(dir).copied();
+            let slot = self.slots.get(dir.0).copied();
             slot.is_some_and(|slot| self.schedule.take_appointed(slot, now))
         });
         free.next()
@@ -237,7 +244,7 @@ impl Agenda {
 
     /// Notes what the look showed that began at `began`.
     pub(super) fn looked(&mut self, dir: DirId, began: Timestamp, sighting: &Sighting) {
-        let Some(slot) = self.slots.get(&dir).copied() else { return };
+        let Some(slot) = self.give_back(dir) else { return };
         match &mut self.run {
             None => self.schedule.looked(slot, began, sighting),
             Some(run) => {
@@ -250,16 +257,20 @@ impl Agenda {
 
     /// Notes that the look failed, or that nothing was learnt by it.
     pub(super) fn failed(&mut self, dir: DirId, began: Timestamp) {
-        let Some(slot) = self.slots.get(&dir).copied() else { return };
+        let Some(slot) = self.give_back(dir) else { return };
         match &mut self.run {
             None => self.schedule.failed(slot, began),
             Some(run) => run.seen.push((slot, began, None)),
         }
     }
 
+    fn give_back(&mut self, dir: DirId) -> Option<Slot> {
+        self.taken.remove(&dir).or_else(|| self.slots.get(dir.0).copied())
+    }
+
     /// Gives up a look that is under way, and asks for another one now.
     pub(super) fn again(&mut self, dir: DirId, now: Timestamp) {
-        if let Some(slot) = self.slots.get(&dir).copied() {
+        if let Some(slot) = self.slots.get(dir.0).copied() {
             self.schedule.failed(slot, now);
             self.request(dir, now);
         }
@@ -298,7 +309,7 @@ impl Agenda {
     /// What is expected of a directory; `None` if it is not looked at.
     #[must_use]
     pub(super) fn outlook(&self, dir: DirId) -> Option<Outlook> {
-        self.slots.get(&dir).map(|slot| self.schedule.outlook(*slot))
+        self.slots.get(dir.0).map(|slot| self.schedule.outlook(*slot))
     }
 
     /// Every directory at a glance.
@@ -325,11 +336,11 @@ impl Agenda {
 
     /// Writes the next part of what was learnt; tells whether that was the last part.
     pub(super) fn save_some(&mut self, store: &Store, root: RootId) -> Result<bool, StoreError> {
-        let last = self.slots.keys().map(|dir| dir.0 / LEARNT_A_ROW).max().unwrap_or(0);
+        let last = self.slots.iter().map(|(dir, _)| dir / LEARNT_A_ROW).max().unwrap_or(0);
         for row in self.next_row..=last.min(self.next_row + ROWS_AT_ONCE - 1) {
             let ids = (row * LEARNT_A_ROW..(row + 1) * LEARNT_A_ROW).map(DirId);
             let saved = |dir: DirId| {
-                let saved = self.schedule.save(*self.slots.get(&dir)?);
+                let saved = self.schedule.save(*self.slots.get(dir.0)?);
                 postcard::to_stdvec(&saved).ok().map(|bytes| (dir, bytes))
             };
             let learnt: Vec<_> = ids.filter_map(saved).collect();

@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::model::Timestamp;
+use crate::model::{Spreading, Timestamp};
 use crate::store::DirId;
 
 /// At most one appointment for each directory.
 #[derive(Debug, Default)]
 pub(super) struct Appointments {
     order: BTreeSet<(Timestamp, DirId)>,
-    times: HashMap<DirId, Timestamp>,
+    times: HashMap<DirId, Timestamp, Spreading>,
 }
 
 impl Appointments {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::table::Children;
-use crate::model::{RelPath, Timestamp};
+use crate::model::{RelPath, Spreading, Timestamp};
 use crate::mount::{Coverage, Entry, EntryKind, Listing};
 use crate::rules::{FileRules, Judgement};
 use crate::store::{Content, DirId, Known, KnownFile};
@@ -62,19 +62,57 @@ pub(super) struct Diff {
 #[must_use]
 pub(super) fn diff(listing: &Listing, view: &View<'_>) -> Diff {
     let mut diff = Diff::default();
-    for entry in &listing.entries {
+    let records = Records::of(listing, view.known);
+    for (entry, known) in listing.entries.iter().zip(&records.of_entries) {
         match entry.kind {
             EntryKind::Other => {}
             EntryKind::Directory => diff.directory(entry, view),
-            EntryKind::File => diff.file(entry, view),
             EntryKind::Unknown if view.children.contains_key(&entry.name) => diff.directory(entry, view),
-            EntryKind::Unknown => diff.unknown(entry, view),
+            EntryKind::File | EntryKind::Unknown => diff.file(entry, *known, view),
         }
     }
     if listing.coverage == Coverage::Complete {
-        diff.find_gone(listing, view);
+        diff.find_gone(listing, &records, view);
     }
     diff
+}
+
+/// Which record belongs to which name.
+///
+/// Nearly all names are known with the numbers that came with them. So records are found by number, which takes no look at
+/// other names; by name only those that are left.
+struct Records<'a> {
+    /// The record of each name that is, or may be, a file's.
+    of_entries: Vec<Option<&'a KnownFile>>,
+    /// The records of names that are not there.
+    of_none: Vec<&'a KnownFile>,
+}
+
+impl<'a> Records<'a> {
+    fn of(listing: &Listing, known: &'a Known) -> Self {
+        let mut by_number: HashMap<u64, usize, Spreading> = HashMap::default();
+        by_number.reserve(known.len());
+        by_number.extend(known.iter().zip(0..).map(|(known, place)| (known.file.stamp.fileid, place)));
+        let mut absent: Vec<Option<&KnownFile>> = known.iter().map(Some).collect();
+        let mut found = |entry: &Entry, place: Option<&usize>| {
+            absent.get_mut(*place?)?.take_if(|known| *known.file.name == *entry.name)
+        };
+        let of_file = |entry: &Entry| may_be(entry, EntryKind::File);
+        let entries = || listing.entries.iter();
+        let by_their_number =
+            |entry: &Entry| if of_file(entry) { found(entry, by_number.get(&entry.fileid)) } else { None };
+        let mut of_entries: Vec<_> = entries().map(by_their_number).collect();
+        let left = absent.iter().zip(0..).filter_map(|(known, place)| Some((*known.as_ref()?, place)));
+        let by_name: HashMap<&[u8], usize> =
+            left.map(|(known, place)| (known.file.name.as_slice(), place)).collect();
+        for (entry, record) in entries().zip(&mut of_entries) {
+            if record.is_none() && of_file(entry) {
+                let place = by_name.get(&*entry.name);
+                *record = place.and_then(|place| absent.get_mut(*place)?.take());
+            }
+        }
+        Self { of_entries, of_none: absent.into_iter().flatten().collect() }
+    }
 }
 
 impl Diff {
@@ -84,73 +122,68 @@ impl Diff {
         }
     }
 
-    fn file(&mut self, entry: &Entry, view: &View<'_>) {
+    fn file(&mut self, entry: &Entry, known: Option<&KnownFile>, view: &View<'_>) {
+        if !needs_look(entry, known, view) {
+            return;
+        }
         let judgement = view.rules.judge(view.path, &entry.name);
-        if judgement != Judgement::Ignored && needs_look(entry, view) {
-            self.news.push(news(entry, view, judgement));
+        // If its type did not come with it, it may be a directory's: one LOOKUP tells, once.
+        let may_be_entered = || entry.kind == EntryKind::Unknown && view.rules.enters(view.path, &entry.name);
+        if judgement != Judgement::Ignored || may_be_entered() {
+            self.news.push(news(entry, known, judgement));
         }
     }
 
-    /// A name whose type did not come with it: one LOOKUP tells, once.
-    fn unknown(&mut self, entry: &Entry, view: &View<'_>) {
-        let judgement = view.rules.judge(view.path, &entry.name);
-        let counts = judgement != Judgement::Ignored || view.rules.enters(view.path, &entry.name);
-        if counts && needs_look(entry, view) {
-            self.news.push(news(entry, view, judgement));
-        }
-    }
-
-    fn find_gone(&mut self, listing: &Listing, view: &View<'_>) {
-        // A file whose name is a directory's now is gone as well, and the other way round.
-        let files = names_of(listing, EntryKind::File);
-        let is_gone = |known: &&KnownFile| {
-            known.file.gone_since.is_none() && !files.contains(known.file.name.as_slice())
-        };
-        self.gone_files.extend(view.known.values().filter(is_gone).cloned());
-        let is_forgotten = |known: &&KnownFile| {
-            let long_gone = known.file.gone_since.is_some_and(|since| since < view.forget_before);
-            long_gone && !files.contains(known.file.name.as_slice())
-        };
-        self.forgotten_files.extend(view.known.values().filter(is_forgotten).cloned());
-        let gone = view.waiting.keys().filter(|name| !files.contains(name.as_slice())).cloned();
+    /// A file whose name is a directory's now is gone as well, and the other way round.
+    fn find_gone(&mut self, listing: &Listing, records: &Records<'_>, view: &View<'_>) {
+        let is_gone = |known: &&&KnownFile| known.file.gone_since.is_none();
+        self.gone_files.extend(records.of_none.iter().filter(is_gone).copied().cloned());
+        let is_forgotten =
+            |known: &&&KnownFile| known.file.gone_since.is_some_and(|since| since < view.forget_before);
+        self.forgotten_files.extend(records.of_none.iter().filter(is_forgotten).copied().cloned());
+        let names = |kind| listing.entries.iter().filter(move |entry| may_be(entry, kind));
+        let waiting = names(EntryKind::File).filter(|entry| view.waiting.contains_key(&*entry.name));
+        let waiting: HashSet<&[u8]> = waiting.map(|entry| &*entry.name).collect();
+        let gone = view.waiting.keys().filter(|name| !waiting.contains(name.as_slice())).cloned();
         self.gone_waiting.extend(gone);
-        let directories = names_of(listing, EntryKind::Directory);
-        let gone = view.children.iter().filter(|(name, _)| !directories.contains(&***name));
-        self.gone_directories.extend(gone.map(|(_, id)| *id));
+        let children: HashSet<DirId> =
+            names(EntryKind::Directory).filter_map(|entry| view.children.get(&entry.name)).copied().collect();
+        self.gone_directories.extend(view.children.values().filter(|child| !children.contains(child)));
         // In a fixed order, so that the same listings lead to the same schedule.
         self.gone_directories.sort_unstable();
     }
 }
 
-/// The names that are of this kind, or may be.
-fn names_of(listing: &Listing, kind: EntryKind) -> HashSet<&[u8]> {
-    let may_be = |entry: &&Entry| entry.kind == kind || entry.kind == EntryKind::Unknown;
-    listing.entries.iter().filter(may_be).map(|entry| &*entry.name).collect()
+/// Whether a name is of this kind, or may be.
+fn may_be(entry: &Entry, kind: EntryKind) -> bool {
+    entry.kind == kind || entry.kind == EntryKind::Unknown
 }
 
-fn needs_look(entry: &Entry, view: &View<'_>) -> bool {
+fn needs_look(entry: &Entry, known: Option<&KnownFile>, view: &View<'_>) -> bool {
     if view.waiting.get(&*entry.name) == Some(&entry.fileid) {
         return false;
     }
-    view.known.get(&*entry.name).is_none_or(|known| {
+    known.is_none_or(|known| {
         let file = &known.file;
         let audited = view.every_file && file.content != Content::NotAFile;
         audited || file.gone_since.is_some() || file.stamp.fileid != entry.fileid
     })
 }
 
-fn news(entry: &Entry, view: &View<'_>, judgement: Judgement) -> News {
+fn news(entry: &Entry, known: Option<&KnownFile>, judgement: Judgement) -> News {
     News {
         name: entry.name.clone(),
         fileid: entry.fileid,
         is_file: entry.kind == EntryKind::File,
-        known: view.known.get(&*entry.name).cloned(),
+        known: known.cloned(),
         judgement,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::model::{ContentHash, Stamp, Timestamp};
     use crate::mount::{Action, MountError};
@@ -160,7 +193,7 @@ mod tests {
         Entry { name: name.as_bytes().into(), fileid, kind }
     }
 
-    fn known(name: &str, fileid: u64, gone: bool) -> (Vec<u8>, KnownFile) {
+    fn known(name: &str, fileid: u64, gone: bool) -> KnownFile {
         let file = SeenFile {
             name: name.into(),
             stamp: Stamp { fileid, ..Stamp::default() },
@@ -168,7 +201,7 @@ mod tests {
             seq: 1,
             gone_since: gone.then(Timestamp::default),
         };
-        (name.into(), KnownFile { run: 0, file })
+        KnownFile { run: 0, file }
     }
 
     /// Forgets what is gone since time 0 if `every_file`. Knows `seen.tgz` (1), `gone.tgz` (2, gone), the directory `sub`, and waits for `slow.tgz` (3).
@@ -233,6 +266,62 @@ mod tests {
         assert_eq!(gone(EntryKind::Directory), (1, 1, 0));
         assert_eq!(gone(EntryKind::Other), (1, 1, 1));
         assert_eq!(gone(EntryKind::Unknown), (0, 0, 0));
+    }
+
+    /// Names, numbers that several may have, and whether gone: what a record, an entry of a listing may be.
+    fn some() -> impl Strategy<Value = Vec<(u8, u64, bool)>> {
+        let one = (0..12_u8, 0..8_u64, any::<bool>());
+        proptest::collection::vec(one, 0..16).prop_map(|mut all| {
+            all.sort_unstable_by_key(|one| one.0);
+            all.dedup_by_key(|one| one.0);
+            all
+        })
+    }
+
+    proptest! {
+        /// Against looking for each name among all.
+        #[test]
+        fn records_belong_to_names(records in some(), entries in some()) {
+            let name = |number: u8| format!("{number}.tgz");
+            let files: Known =
+                records.iter().map(|(number, fileid, gone)| known(&name(*number), *fileid, *gone)).collect();
+            let entries: Vec<Entry> = entries
+                .into_iter()
+                .map(|(number, fileid, is_file)| {
+                    let kind = if is_file { EntryKind::File } else { EntryKind::Unknown };
+                    entry(&name(number), fileid, kind)
+                })
+                .collect();
+            let view = View {
+                path: &RelPath::root(),
+                known: &files,
+                children: &Children::new(),
+                waiting: &HashMap::new(),
+                rules: &FileRules::default(),
+                forget_before: Timestamp { seconds: 1, nanoseconds: 0 },
+                every_file: false,
+            };
+            let found = diff(&Listing { entries: entries.clone(), coverage: Coverage::Complete }, &view);
+            let record = |entry: &Entry| files.iter().find(|known| *known.file.name == *entry.name);
+            let is_as_it_was = |known: &KnownFile, entry: &Entry| {
+                known.file.gone_since.is_none() && known.file.stamp.fileid == entry.fileid
+            };
+            let expected: Vec<_> = entries
+                .iter()
+                .map(|entry| (entry.name.clone(), record(entry).cloned(), entry))
+                .filter(|(_, known, entry)| known.as_ref().is_none_or(|known| !is_as_it_was(known, entry)))
+                .map(|(name, known, _)| (name, known))
+                .collect();
+            let news: Vec<_> = found.news.into_iter().map(|news| (news.name, news.known)).collect();
+            prop_assert_eq!(news, expected);
+            let is_absent = |known: &&KnownFile| entries.iter().all(|entry| *entry.name != *known.file.name);
+            let (forgotten, gone): (Vec<KnownFile>, Vec<KnownFile>) = files
+                .iter()
+                .filter(is_absent)
+                .cloned()
+                .partition(|known| known.file.gone_since.is_some());
+            prop_assert_eq!((found.forgotten_files, found.gone_files), (forgotten, gone));
+        }
     }
 
     #[test]

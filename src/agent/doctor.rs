@@ -20,7 +20,7 @@ use crate::config::{Config, ServerUrl};
 use crate::dispatch::{self, SinkError};
 use crate::model::{RedisLook, RelPath};
 use crate::mount::{
-    Basket, Coverage, Entry, EntryKind, Identity, MountError, Refresh, Tree, TreeOptions, Workers,
+    Basket, Call, Coverage, Entry, EntryKind, Identity, MountError, Refresh, Tree, TreeOptions, Workers,
     directories_to_hold, most_open_files,
 };
 use crate::store::{Inspected, inspect, place};
@@ -85,7 +85,7 @@ fn examine(root: &Path, one_file_system: bool) -> Examined {
     };
     let pool = Workers::start(1, &answers, work).map_err(|error| error.to_string())?;
     pool.submit([root.to_owned()], 1);
-    answers.take(PATIENCE).pop().unwrap_or_else(|| {
+    answers.take(PATIENCE, Call::Low).pop().unwrap_or_else(|| {
         Err(format!("no answer within {}: the server hangs or is away", humantime::format_duration(PATIENCE)))
     })
 }

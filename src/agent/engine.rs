@@ -23,10 +23,10 @@ use super::vitals::reasons;
 use super::watched::Watched;
 use crate::clock::Now;
 use crate::event::{Event, Reporter};
-use crate::model::{Handover, Seq, Timestamp};
+use crate::model::{Handover, Seq, Spreading, Timestamp};
 use crate::mount::TreeOptions;
 use crate::rules::FileRules;
-use crate::schedule::{Budget, Proof, SettlePolicy, Step};
+use crate::schedule::{Budget, Proof, ServerTime, SettlePolicy, Step};
 use crate::store::{DirId, Patterns, Store, StoreError, Transaction, WaitReason, WaitRow};
 
 /// Listings whose files are being looked at, at most: what bounds the names held in memory.
@@ -87,6 +87,8 @@ pub(super) struct Engine {
     pub(super) watched: Watched,
     pub(super) roots: Vec<Root>,
     pub(super) table: Table,
+    /// Looks at directories under way.
+    pub(super) looks: HashMap<DirId, LookUnderWay, Spreading>,
     pub(super) passes: HashMap<DirId, Pass>,
     /// Passes that have files to look at, in the order in which they get a turn.
     pub(super) turns: VecDeque<DirId>,
@@ -101,8 +103,18 @@ pub(super) struct Engine {
     pub(super) busy: HashSet<(DirId, Vec<u8>)>,
     pub(super) pending: Pending,
     pub(super) arrivals: Vec<Arrivals>,
+    /// When directories are looked for that have been gone for long.
+    pub(super) forget_at: Timestamp,
     /// When it was started.
     pub(super) started: Now,
+}
+
+/// A look at a directory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LookUnderWay {
+    pub(super) began: Now,
+    /// What the server's clock was known to have passed then.
+    pub(super) server_time: ServerTime,
 }
 
 impl Engine {
@@ -124,12 +136,14 @@ impl Engine {
             reporter,
             watched,
             table: Table::default(),
+            looks: HashMap::default(),
             passes: HashMap::new(),
             turns: VecDeque::new(),
             waiting: BTreeMap::new(),
             busy: HashSet::new(),
             pending: Pending::default(),
             arrivals: Vec::new(),
+            forget_at: now.steady,
             started: now,
         };
         let [include, exclude] = engine.settings.rules.texts().clone();
@@ -195,10 +209,15 @@ impl Engine {
             .or_else(|| self.next_look(now))
     }
 
-    /// How long a job is likely to take on a root, if that is known: a look that finds nothing new is one round trip.
+    /// How long a job is likely to take on a root, if that is known: a look that finds nothing new is one round trip, a
+    /// first one LOOKUP, ACCESS and READDIR.
     pub(super) fn takes(&self, root: usize, job: &Job) -> Option<Duration> {
-        let is_a_look = matches!(job, Job::Look { effort: Effort::IfChanged(_), .. });
-        self.roots.get(root).filter(|_| is_a_look).and_then(|root| root.brake.round_trip())
+        let round_trips = match job {
+            Job::Look { effort: Effort::IfChanged(_), .. } => 1,
+            Job::Look { effort: Effort::First, .. } => 3,
+            _ => return None,
+        };
+        self.roots.get(root)?.brake.round_trip().map(|round_trip| round_trip * round_trips)
     }
 
     /// Takes what came of a job.
@@ -209,7 +228,8 @@ impl Engine {
                 self.forget_gone_directories(now)
             }
             Outcome::Checked(root, checked) => self.absorb_checked(root, checked, now),
-            Outcome::Looked(dir, looked) => self.absorb_looked(dir, looked, now),
+            Outcome::Unchanged(dir, round_trip) => self.absorb_unchanged(dir, round_trip, now),
+            Outcome::Looked(dir, looked) => self.absorb_looked(dir, *looked, now),
             Outcome::Examined(task, examined) => self.absorb_examined(*task, examined, now),
         }
     }
@@ -310,6 +330,14 @@ impl Engine {
     #[must_use]
     pub(super) fn waiting_reasons(&self) -> Vec<(u64, String)> {
         reasons(self.waiting.values()).into_iter().map(|(reason, count)| (count, reason)).collect()
+    }
+
+    /// Whether it can do no more before an outcome comes, of whatever kind: for want of room, to make durable what was
+    /// decided as soon as no more comes, or to end.
+    #[must_use]
+    pub(super) fn needs_outcomes(&self) -> bool {
+        let is_full = |root: &Root| root.tree.is_some() && !root.has_room();
+        self.settings.once || !self.pending.is_empty() || self.roots.iter().any(is_full)
     }
 
     /// How many calls to the mounts are under way.
@@ -421,7 +449,7 @@ impl Engine {
             let path = self.table.path(dir);
             let entry = self.roots.get_mut(root)?;
             let tree = entry.enter()?;
-            self.table.get_mut(dir)?.looking = Some((now, entry.server_time));
+            self.looks.insert(dir, LookUnderWay { began: now, server_time: entry.server_time });
             return Some(Job::Look { tree, dir, path, effort });
         }
     }

@@ -184,7 +184,7 @@ impl Engine {
             return Ok(None);
         }
         self.commit_of(dir, now)?;
-        Ok(self.store.known(dir)?.remove(name))
+        self.store.known_file(dir, name)
     }
 
     fn record_read(&mut self, task: FileTask, stamp: Stamp, reading: &Reading, now: Now) {

@@ -123,13 +123,24 @@ pub(super) enum Job {
     },
 }
 
-/// What a look at a directory gave.
+/// What a look at a directory showed.
+#[derive(Debug)]
+enum Seen {
+    /// That it is as it was: how long that took.
+    Unchanged(Duration),
+    /// Its names.
+    Listed(Looked),
+}
+
+/// What a look at a directory gave that was listed.
 #[derive(Debug)]
 pub(super) struct Looked {
-    /// Its stamp, of a time before any listing.
+    /// Its stamp, of a time before the listing.
     pub stamp: Stamp,
-    /// Its names, if they were read.
-    pub listing: Option<Listing>,
+    /// Its names.
+    pub listing: Listing,
+    /// Whether it is the first.
+    pub is_first: bool,
     /// How long one RPC took: the one that asked for the stamp, or the mean of those that brought the names.
     pub round_trip: Duration,
 }
@@ -163,16 +174,24 @@ pub(super) enum Outcome {
     Opened(usize, Result<Arc<Tree>, MountError>),
     /// Of [`Job::Check`].
     Checked(usize, Result<bool, MountError>),
-    /// Of [`Job::Look`].
-    Looked(DirId, Result<Looked, MountError>),
+    /// Of [`Job::Look`] at a directory that is as it was, and how long that took: of all outcomes by far the most, and so
+    /// kept small.
+    Unchanged(DirId, Duration),
+    /// Of [`Job::Look`] otherwise.
+    Looked(DirId, Box<Result<Looked, MountError>>),
     /// Of [`Job::Examine`].
     Examined(Box<FileTask>, Result<Examined, MountError>),
 }
 
 impl Outcome {
-    /// Whether nothing follows from it but the time of the next look.
+    /// Whether nothing hangs on it yet: nothing follows from it but the time of the next look, or it is one of a first
+    /// walk, in which there are others to be looked at.
     pub(super) fn may_wait(&self) -> bool {
-        matches!(self, Self::Looked(_, Ok(Looked { listing: None, .. })))
+        match self {
+            Self::Unchanged(..) => true,
+            Self::Looked(_, looked) => looked.as_ref().as_ref().is_ok_and(|looked| looked.is_first),
+            _ => false,
+        }
     }
 }
 
@@ -192,11 +211,15 @@ pub(super) fn perform(job: Job, reader: &Reader) -> Outcome {
         Job::Open { root, path, options } => Outcome::Opened(root, Tree::open(&path, options).map(Arc::new)),
         Job::Check { root, tree } => Outcome::Checked(root, tree.is_in_place()),
         Job::Look { tree, dir, path, effort } => {
-            let looked = look(&tree, dir, &path, effort);
+            let looked = match look(&tree, dir, &path, effort) {
+                Ok(Seen::Unchanged(round_trip)) => return Outcome::Unchanged(dir, round_trip),
+                Ok(Seen::Listed(looked)) => Ok(looked),
+                Err(error) => Err(error),
+            };
             if looked.is_err() {
                 tree.drop_directory(dir.0);
             }
-            Outcome::Looked(dir, looked)
+            Outcome::Looked(dir, Box::new(looked))
         }
         Job::Examine { tree, task } => {
             let examined = examine(&tree, &task, reader);
@@ -205,27 +228,27 @@ pub(super) fn perform(job: Job, reader: &Reader) -> Outcome {
     }
 }
 
-fn look(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result<Looked, MountError> {
+fn look(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result<Seen, MountError> {
     if effort == Effort::First && !path.is_root() && !tree.holds(dir.0) {
-        return first_look(tree, dir, path);
+        return first_look(tree, dir, path).map(Seen::Listed);
     }
     let (held, is_resolved) = tree.held_or_resolved(dir.0, path)?;
     let watch = Stopwatch::start();
     let stamp = match tree.refresh(&held, path) {
-        Err(error) if error.is_stale() => return look_again(tree, dir, path, effort),
+        Err(error) if error.is_stale() => return look_again(tree, dir, path, effort).map(Seen::Listed),
         result => result?,
     };
     let round_trip = watch.elapsed();
     let listing = match effort {
-        Effort::IfChanged(known) if known == stamp => None,
-        Effort::IfChanged(_) | Effort::Confirm | Effort::First => Some(tree.names(&held, path)?),
-        Effort::Walk => Some(tree.walk(&held, path)?),
+        Effort::IfChanged(known) if known == stamp => return Ok(Seen::Unchanged(round_trip)),
+        Effort::IfChanged(_) | Effort::Confirm | Effort::First => tree.names(&held, path)?,
+        Effort::Walk => tree.walk(&held, path)?,
     };
     // Only afterwards: then every name that was listed was below this path.
-    if listing.is_some() && !is_resolved && !tree.leads_to(path, &held)? {
+    if !is_resolved && !tree.leads_to(path, &held)? {
         return Err(MountError { action: Action::List, path: path.clone(), errno: Errno::STALE });
     }
-    Ok(Looked { stamp, listing, round_trip })
+    Ok(Seen::Listed(Looked { stamp, listing, is_first: effort == Effort::First, round_trip }))
 }
 
 /// First contact costs what finding the directory and reading its names does: its stamp came with finding it. Should
@@ -238,7 +261,7 @@ fn first_look(tree: &Tree, dir: DirId, path: &RelPath) -> Result<Looked, MountEr
     }
     // LOOKUP, ACCESS, and so many names with each READDIR.
     let rpcs = 3 + u32::try_from(listing.entries.len() / NAMES_A_READDIR).unwrap_or(u32::MAX - 3);
-    Ok(Looked { stamp, listing: Some(listing), round_trip: watch.elapsed() / rpcs })
+    Ok(Looked { stamp, listing, is_first: true, round_trip: watch.elapsed() / rpcs })
 }
 
 /// After `ESTALE`: the path may lead to another directory by now, whose stamp cannot be the known one.
@@ -252,7 +275,7 @@ fn look_again(tree: &Tree, dir: DirId, path: &RelPath, effort: Effort) -> Result
         Effort::Walk => tree.walk(&held, path)?,
         Effort::IfChanged(_) | Effort::Confirm | Effort::First => tree.names(&held, path)?,
     };
-    Ok(Looked { stamp, listing: Some(listing), round_trip })
+    Ok(Looked { stamp, listing, is_first: effort == Effort::First, round_trip })
 }
 
 fn examine(tree: &Tree, task: &FileTask, reader: &Reader) -> Result<Examined, MountError> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::diff::{Diff, News, View, diff};
-use super::engine::Engine;
+use super::engine::{Engine, LookUnderWay};
 use super::job::{Effort, FileTask, Looked, NAMES_A_READDIR, Origin, Read};
 use super::pass::Pass;
 use super::recorder::Arrivals;
@@ -27,7 +27,7 @@ impl Engine {
             return None;
         }
         let directory = self.table.get(dir)?;
-        if directory.done || directory.looking.is_some() || directory.gone_since.is_some() {
+        if directory.done || self.looks.contains_key(&dir) || directory.gone_since.is_some() {
             return None;
         }
         let age = self.roots.get(directory.root)?.server_time.racy_age();
@@ -40,26 +40,38 @@ impl Engine {
         })
     }
 
+    pub(super) fn absorb_unchanged(
+        &mut self,
+        dir: DirId,
+        round_trip: Duration,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let Some((root, look)) = self.end_look(dir, now) else { return Ok(()) };
+        self.note_hindrance(dir, None, now)?;
+        self.answered(root, round_trip, now);
+        self.unchanged(dir, look.began, now);
+        Ok(())
+    }
+
     pub(super) fn absorb_looked(
         &mut self,
         dir: DirId,
         looked: Result<Looked, MountError>,
         now: Now,
     ) -> Result<(), StoreError> {
-        let Some(directory) = self.table.get_mut(dir) else { return Ok(()) };
-        let (root, looking) = (directory.root, directory.looking.take());
-        directory.done = self.settings.once;
-        self.returned(root, now);
-        let Some((began, server_time)) = looking.filter(|_| self.is_watched(root)) else {
-            return Ok(());
-        };
-        self.note_hindrance(dir, &looked, now)?;
-        match looked {
-            Ok(Looked { stamp, listing: None, round_trip }) => {
-                self.answered(root, round_trip, now);
-                self.unchanged(dir, stamp, began, now);
+        let Some((root, look)) = self.end_look(dir, now) else { return Ok(()) };
+        let LookUnderWay { began, server_time } = look;
+        match &looked {
+            Ok(Looked { listing: Listing { coverage: Coverage::Partial(error), .. }, .. }) => {
+                self.note_hindrance(dir, Some(error), now)?;
             }
-            Ok(Looked { stamp, listing: Some(listing), round_trip }) => {
+            Ok(_) => self.note_hindrance(dir, None, now)?,
+            // What is gone is no hindrance.
+            Err(error) if error.is_not_found() || error.is_stale() => {}
+            Err(error) => self.note_hindrance(dir, Some(error), now)?,
+        }
+        match looked {
+            Ok(Looked { stamp, listing, round_trip, .. }) => {
                 self.answered(root, round_trip, now);
                 self.listed(dir, stamp, &listing, began, server_time, now)?;
             }
@@ -68,22 +80,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Takes a look off those under way; `None` if what it showed is not wanted any more.
+    fn end_look(&mut self, dir: DirId, now: Now) -> Option<(usize, LookUnderWay)> {
+        let directory = self.table.get_mut(dir)?;
+        let root = directory.root;
+        directory.done = self.settings.once;
+        self.returned(root, now);
+        let look = self.looks.remove(&dir)?;
+        self.is_watched(root).then_some((root, look))
+    }
+
     /// Remembers for `explain` why a directory cannot be read, once; and that it can again.
-    fn note_hindrance(
-        &mut self,
-        dir: DirId,
-        looked: &Result<Looked, MountError>,
-        now: Now,
-    ) -> Result<(), StoreError> {
-        let error = match looked {
-            Ok(Looked { listing: Some(Listing { coverage: Coverage::Partial(error), .. }), .. }) => {
-                Some(error)
-            }
-            Ok(_) => None,
-            // What is gone is no hindrance.
-            Err(error) if error.is_not_found() || error.is_stale() => return Ok(()),
-            Err(error) => Some(error),
-        };
+    fn note_hindrance(&mut self, dir: DirId, error: Option<&MountError>, now: Now) -> Result<(), StoreError> {
         let Some(directory) = self.table.get_mut(dir).filter(|it| it.hindered != error.is_some()) else {
             return Ok(());
         };
@@ -112,18 +120,20 @@ impl Engine {
         self.roots.get(root).is_some_and(|root| root.tree.is_some())
     }
 
-    fn unchanged(&mut self, dir: DirId, stamp: Stamp, began: Now, now: Now) {
+    fn unchanged(&mut self, dir: DirId, began: Now, now: Now) {
         self.reporter.emit(&Event::DirectoryUnchanged);
-        if let Some(root) = self.root_mut(dir) {
-            root.server_time.observe(&stamp, now.steady);
-            root.agenda.looked(dir, began.steady, &Sighting { rpcs: 1, ..Sighting::default() });
+        let Some(directory) = self.table.get_mut(dir) else { return };
+        directory.failures = 0;
+        // A racy directory's stamp proves nothing: the news may have been there at this look.
+        if !directory.racy {
+            directory.looked_at = Some(began.wall);
         }
-        if let Some(directory) = self.table.get_mut(dir) {
-            directory.failures = 0;
-            // A racy directory's stamp proves nothing: the news may have been there at this look.
-            if !directory.racy {
-                directory.looked_at = Some(began.wall);
+        let (stamp, number) = (directory.stamp, directory.root);
+        if let Some(root) = self.roots.get_mut(number) {
+            if let Some(stamp) = stamp {
+                root.server_time.observe(&stamp, now.steady);
             }
+            root.agenda.looked(dir, began.steady, &Sighting { rpcs: 1, ..Sighting::default() });
         }
         self.make_appointment(dir);
     }
@@ -363,9 +373,9 @@ impl Engine {
     /// Forgets the descriptors of a directory and of all below it; what is being looked at through them begins again.
     fn let_go(&mut self, top: DirId, now: Now) {
         for dir in self.table.subtree(top) {
-            let had_pass = self.passes.remove(&dir).is_some();
-            let Some(directory) = self.table.get_mut(dir) else { continue };
-            if (directory.looking.take().is_some() || had_pass)
+            let was_listed = self.passes.remove(&dir).is_some();
+            let was_looked_at = self.looks.remove(&dir).is_some();
+            if (was_looked_at || was_listed)
                 && let Some(root) = self.root_mut(dir)
             {
                 root.agenda.again(dir, now.steady);
@@ -379,9 +389,9 @@ impl Engine {
 
     fn revive(&mut self, id: DirId, not_before: Option<Timestamp>, now: Now) {
         let Some(mut child) = self.table.get(id).cloned() else { return };
+        self.looks.remove(&id);
         child.gone_since = None;
         child.stamp = None;
-        child.looking = None;
         child.excluded = false;
         child.looked_at = not_before;
         self.add_directory(id, child, now);

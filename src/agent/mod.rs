@@ -18,7 +18,6 @@ mod file;
 mod job;
 mod journal;
 mod look;
-mod numbers;
 mod outbox;
 mod pass;
 mod pending;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use crate::clock::Now;
-use crate::model::{Handover, Timestamp};
+use crate::model::{Handover, Spreading, Timestamp};
 use crate::store::{DirId, RootId, SeenFile, Transaction};
 
 /// Rows collected before they are committed though more are coming.
@@ -26,8 +26,8 @@ pub(super) struct Pending {
     pub(super) transaction: Transaction,
     since: Option<Timestamp>,
     /// Directories and files that they are about: whoever needs to know of these commits first.
-    pub(super) directories: HashSet<DirId>,
-    pub(super) fileids: HashSet<u64>,
+    pub(super) directories: HashSet<DirId, Spreading>,
+    pub(super) fileids: HashSet<u64, Spreading>,
     held: BTreeMap<DirId, Group>,
 }
 

@@ -54,7 +54,7 @@ impl Place {
     /// What is known of it as a file.
     pub(super) fn known(&self, store: &Store) -> Result<Option<KnownFile>, StoreError> {
         match self.way.last().filter(|_| self.is_reached) {
-            Some((dir, _)) => Ok(store.known(*dir)?.remove(self.path.name())),
+            Some((dir, _)) => store.known_file(*dir, self.path.name()),
             None => Ok(None),
         }
     }

@@ -133,7 +133,7 @@ fn traffic_of(store: &Store, root: RootId, now: Now) -> Result<Option<(u64, Traf
         if row.root != root || row.gone_since.is_some() {
             continue;
         }
-        files += store.known(id)?.values().filter(|known| known.file.gone_since.is_none()).count() as u64;
+        files += store.known(id)?.iter().filter(|known| known.file.gone_since.is_none()).count() as u64;
         let saved = learnt.remove(&id).and_then(|bytes| postcard::from_bytes(&bytes).ok());
         if let Some(saved) = saved {
             let parent = row.parent.and_then(|parent| slots.get(&parent).copied());

@@ -169,7 +169,7 @@ pub(super) fn index_list(store: &Store) -> Result<Vec<IndexLine>, StoreError> {
         // With a directory go its files, whose own records stay as they are.
         let gone_with_it = directory.gone_since;
         lines.extend(
-            store.known(dir)?.into_values().filter_map(|known| index_line(&path, &known.file, gone_with_it)),
+            store.known(dir)?.into_iter().filter_map(|known| index_line(&path, &known.file, gone_with_it)),
         );
     }
     lines.sort_by(|a, b| a.path.cmp(&b.path));
@@ -185,7 +185,7 @@ pub(super) fn index_export(store: &Store) -> Result<Vec<ExportLine>, StoreError>
         let (dir, row) = entry?;
         let root = roots.get(&row.root).map(|root| shown(&root.path));
         let (root, path) = (root.unwrap_or_default(), table.path(dir));
-        for known in store.known(dir)?.into_values() {
+        for known in store.known(dir)? {
             let Some(file) = index_line(&path, &known.file, row.gone_since) else { continue };
             let id = match &known.file.content {
                 Content::Hashed(hash) => Some(MessageId::of(&path.join(&known.file.name), hash).to_string()),

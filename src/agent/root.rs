@@ -24,6 +24,9 @@ const MAX_CHECK: Duration = Duration::from_secs(5);
 /// How often what the schedule has learnt is written.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 
+/// How often directories are looked for that have been gone for long.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+
 /// How long calls may be silent before it is said.
 const HANGS_AFTER: Duration = Duration::from_secs(10);
 
@@ -187,21 +190,30 @@ impl Engine {
         Ok(())
     }
 
-    /// Forgets directories that have been gone for long, a few at a time and children first.
+    /// Forgets directories that have been gone for long, a few at a time and children first; looks for them now and then,
+    /// since that is to look at all.
     pub(super) fn forget_gone_directories(&mut self, now: Now) -> Result<(), StoreError> {
         /// At once, so that the engine is not kept from its work.
         const AT_ONCE: usize = 100;
+        if now.steady < self.forget_at {
+            return Ok(());
+        }
         let before = now.wall.minus(self.settings.history);
         let is_long_gone = |(id, row): &(DirId, &Directory)| {
             row.gone_since.is_some_and(|since| since < before) && self.table.children(*id).is_empty()
         };
         let gone: Vec<_> = self.table.iter().filter(is_long_gone).map(|(id, _)| id).take(AT_ONCE).collect();
+        // Parents may follow their children at once.
+        if gone.is_empty() {
+            self.forget_at = now.steady.plus(FORGET_EVERY.min(self.settings.history));
+        }
         for dir in gone {
             let root = self.root_of(dir);
-            for known in self.store.known(dir)?.into_values() {
+            for known in self.store.known(dir)? {
                 self.touch(dir, now).forget_seen(root, dir, known);
             }
             self.touch(dir, now).forget_dir(dir);
+            self.looks.remove(&dir);
             self.table.remove(dir);
         }
         Ok(())
@@ -273,8 +285,9 @@ impl Engine {
         root.agenda.begin(&self.store, root.id, now.steady)?;
         let mut learnt = self.store.learnt(root.id)?;
         let mut due = Vec::new();
+        let table = &self.table;
+        self.looks.retain(|dir, _| table.get(*dir).is_some_and(|directory| directory.root != number));
         for (id, directory) in self.table.iter_mut().filter(|(_, directory)| directory.root == number) {
-            directory.looking = None;
             directory.first_contact |= !root.row.walked;
             if directory.gone_since.is_none() && !directory.excluded {
                 due.push((id, directory.parent, directory.stamp.is_some(), directory.racy));

@@ -15,7 +15,7 @@ use super::job::{Job, Outcome, Reader, perform};
 use super::recorder::Recorder;
 use crate::clock::{Clock, Now};
 use crate::model::Seq;
-use crate::mount::{Basket, Workers};
+use crate::mount::{Basket, Call, Workers};
 use crate::store::StoreError;
 
 /// The longest wait between two beats.
@@ -23,6 +23,10 @@ const BEAT: Duration = Duration::from_millis(250);
 
 /// Work that is worth waking one more worker: some ten times what that costs.
 const WORTH_A_WORKER: Duration = Duration::from_micros(500);
+
+/// A wait so short that looks that found nothing new are not told of before it is over: to be woken for them costs more
+/// than a few of them do.
+const SOON: Duration = Duration::from_millis(100);
 
 /// How long calls under way are waited for when the agent is to end.
 const GRACE: Duration = Duration::from_secs(1);
@@ -156,15 +160,15 @@ impl Service {
 
     /// Works until it is stopped, or in one-shot mode until nothing is left to look at.
     pub(super) fn run(mut self) -> Result<Engine, ServiceError> {
+        let mut now = self.clock.now();
         while !self.handle.is_stopped() {
-            let now = self.clock.now();
             self.engine.weigh_outbox()?;
             self.hand_out(now);
             self.commit_if_wanted(now)?;
             if self.once && self.engine.is_idle(now) {
                 break;
             }
-            self.wait(now)?;
+            now = self.wait(now)?;
         }
         self.wind_down()?;
         Ok(self.engine)
@@ -201,9 +205,9 @@ impl Service {
         }
     }
 
-    /// Takes what comes until something is due. Looks that found nothing new are taken when all that were handed out
-    /// together are done, or at the next beat.
-    fn wait(&mut self, now: Now) -> Result<(), ServiceError> {
+    /// Takes what comes until something is due. Looks that found nothing new are taken then, if that is soon and nothing
+    /// hangs on them; else when few of those are left that were handed out together, or at the next beat.
+    fn wait(&mut self, now: Now) -> Result<Now, ServiceError> {
         self.handle.beats.fetch_add(1, Ordering::Relaxed);
         self.handle.known.store(self.engine.table.len() as u64, Ordering::Relaxed);
         self.engine.watch_for_silence(now);
@@ -211,16 +215,17 @@ impl Service {
             self.engine.watched.answer(self.engine.vitals(now));
         }
         let pause = self.engine.next_wake().map_or(BEAT, |wake| wake.since(now.steady).min(BEAT));
-        self.take(pause)
+        let comes_anyway = pause <= SOON && !self.engine.needs_outcomes();
+        self.take(pause, if comes_anyway { Call::Urgent } else { Call::Low })
     }
 
-    fn take(&mut self, pause: Duration) -> Result<(), ServiceError> {
-        let outcomes = self.outcomes.take(pause);
+    fn take(&mut self, pause: Duration, for_what: Call) -> Result<Now, ServiceError> {
+        let outcomes = self.outcomes.take(pause, for_what);
         let now = self.clock.now();
         for outcome in outcomes {
             self.engine.absorb(outcome, now)?;
         }
-        Ok(())
+        Ok(now)
     }
 
     /// Takes what returns in time, and makes durable what was decided.
@@ -228,7 +233,7 @@ impl Service {
         let end = self.clock.now().steady.plus(GRACE);
         while self.engine.in_flight() > 0 && self.clock.now().steady < end {
             self.pools.iter_mut().for_each(Pool::hand_in);
-            self.take(Duration::from_millis(50))?;
+            self.take(Duration::from_millis(50), Call::Low)?;
         }
         let now = self.clock.now();
         self.engine.end_first_walks(now);

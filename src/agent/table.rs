@@ -2,10 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::numbers::ByDirectory;
-use crate::clock::Now;
-use crate::model::{RelPath, Stamp, Timestamp};
-use crate::schedule::ServerTime;
+use crate::model::{Name, Numbered, RelPath, Spreading, Stamp, Timestamp};
 use crate::store::{DirId, DirRow, RootId};
 
 /// A directory.
@@ -17,7 +14,7 @@ pub(super) struct Directory {
     /// The directory that holds it.
     pub parent: Option<DirId>,
     /// Its name there.
-    pub name: Box<[u8]>,
+    pub name: Name,
     /// The number with which its parent's listing showed it last, in this run.
     pub fileid: Option<u64>,
     /// Its stamp before the last listing whose news were all recorded.
@@ -42,8 +39,6 @@ pub(super) struct Directory {
     pub excluded: bool,
     /// Whether a one-shot run has looked at it.
     pub done: bool,
-    /// The look under way: when it began, and what the server's clock was known to have passed then.
-    pub looking: Option<(Now, ServerTime)>,
 }
 
 impl Directory {
@@ -66,7 +61,6 @@ impl Directory {
             first_contact: false,
             excluded: false,
             done: false,
-            looking: None,
         }
     }
 
@@ -103,8 +97,8 @@ pub(super) type Children = HashMap<Box<[u8]>, DirId>;
 /// Every directory known.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    rows: ByDirectory<Directory>,
-    children: ByDirectory<Children>,
+    rows: Numbered<Directory>,
+    children: HashMap<DirId, Children, Spreading>,
     no_children: Children,
 }
 
@@ -117,16 +111,16 @@ impl Table {
     /// Adds a directory.
     pub(super) fn insert(&mut self, id: DirId, directory: Directory) {
         if let Some(parent) = directory.parent {
-            self.children.entry(parent).or_default().insert(directory.name.clone(), id);
+            self.children.entry(parent).or_default().insert((*directory.name).into(), id);
         }
-        self.rows.insert(id, directory);
+        self.rows.insert(id.0, directory);
     }
 
     /// Removes a directory that has no sub-directories.
     pub(super) fn remove(&mut self, id: DirId) {
-        let Some(row) = self.rows.remove(&id) else { return };
+        let Some(row) = self.rows.remove(id.0) else { return };
         if let Some(siblings) = row.parent.and_then(|parent| self.children.get_mut(&parent)) {
-            siblings.remove(&row.name);
+            siblings.remove(&*row.name);
         }
         self.children.remove(&id);
     }
@@ -140,12 +134,12 @@ impl Table {
     /// A directory.
     #[must_use]
     pub(super) fn get(&self, id: DirId) -> Option<&Directory> {
-        self.rows.get(&id)
+        self.rows.get(id.0)
     }
 
     /// A directory, to change.
     pub(super) fn get_mut(&mut self, id: DirId) -> Option<&mut Directory> {
-        self.rows.get_mut(&id)
+        self.rows.get_mut(id.0)
     }
 
     /// The sub-directories of a directory, gone ones included.
@@ -156,12 +150,12 @@ impl Table {
 
     /// Every directory with its number.
     pub(super) fn iter(&self) -> impl Iterator<Item = (DirId, &Directory)> {
-        self.rows.iter().map(|(id, row)| (*id, row))
+        self.rows.iter().map(|(id, row)| (DirId(id), row))
     }
 
     /// Every directory, to change.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (DirId, &mut Directory)> {
-        self.rows.iter_mut().map(|(id, row)| (*id, row))
+        self.rows.iter_mut().map(|(id, row)| (DirId(id), row))
     }
 
     /// A directory and everything below it.
@@ -182,18 +176,19 @@ impl Table {
     /// The path of a directory below its root.
     #[must_use]
     pub(super) fn path(&self, id: DirId) -> RelPath {
-        let mut names = Vec::new();
-        let mut next = Some(id);
-        while let Some(row) = next.and_then(|id| self.rows.get(&id)) {
-            names.push(&row.name);
-            next = row.parent;
-        }
-        let mut path = Vec::with_capacity(names.iter().map(|name| name.len() + 1).sum());
-        for name in names.iter().rev().filter(|name| !name.is_empty()) {
-            if !path.is_empty() {
-                path.push(b'/');
+        let names = || {
+            let row = |id: DirId| self.rows.get(id.0);
+            let rows = std::iter::successors(row(id), move |below| row(below.parent?));
+            rows.map(|row| &*row.name).filter(|name| !name.is_empty())
+        };
+        // From the end, into one piece of memory.
+        let mut left: usize = names().map(|name| name.len() + 1).sum();
+        let mut path = vec![b'/'; left.saturating_sub(1)];
+        for name in names() {
+            left -= name.len() + 1;
+            if let Some(place) = path.get_mut(left..left + name.len()) {
+                place.copy_from_slice(name);
             }
-            path.extend_from_slice(name);
         }
         RelPath::from_bytes(path)
     }

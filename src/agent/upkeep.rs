@@ -149,7 +149,7 @@ fn forget_files(
     dir: DirId,
     which: impl Fn(&KnownFile) -> bool,
 ) -> Result<usize, StoreError> {
-    let files: Vec<KnownFile> = store.known(dir)?.into_values().filter(which).collect();
+    let files: Vec<KnownFile> = store.known(dir)?.into_iter().filter(which).collect();
     for some in files.chunks(AT_ONCE) {
         let mut transaction = Transaction::default();
         for known in some {
@@ -193,10 +193,10 @@ fn index_of(store: &Store, root: RootId) -> Result<HashMap<RelPath, Option<Stamp
         if row.root != root || row.gone_since.is_some() {
             continue;
         }
-        for (name, known) in store.known(dir)? {
+        for known in store.known(dir)? {
             if known.file.gone_since.is_none() {
                 let stamp = (known.file.content != Content::NotAFile).then_some(known.file.stamp);
-                index.insert(table.path(dir).join(&name), stamp);
+                index.insert(table.path(dir).join(&known.file.name), stamp);
             }
         }
     }

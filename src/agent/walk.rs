@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Stopwatch;
 use crate::model::{RelPath, Stamp};
-use crate::mount::{Basket, Coverage, EntryKind, FileKind, Listing, MountError, Tree, Workers};
+use crate::mount::{Basket, Call, Coverage, EntryKind, FileKind, Listing, MountError, Tree, Workers};
 use crate::rules::FileRules;
 
 /// Threads that walk.
@@ -85,7 +85,7 @@ pub(super) fn walk(
     let (began, mut last, mut under_way) = (Stopwatch::start(), 1, 1);
     pool.submit([(last, RelPath::root())], 1);
     while under_way > 0 {
-        let found = visits.take(limits.patience);
+        let found = visits.take(limits.patience, Call::Low);
         if found.is_empty() {
             return Ok(Walked { is_whole: false, is_silent: true, ..ended });
         }

@@ -9,6 +9,8 @@ mod handover;
 mod histogram;
 mod identity;
 mod jobdata;
+mod name;
+mod numbered;
 mod time;
 
 pub use broker::{QueueLook, RedisLook, RedisRole};
@@ -19,4 +21,6 @@ pub use handover::{Analysis, AnalysisStatus, Handover, Kind, RootPath, Seq};
 pub use histogram::{BOUNDS, Histogram, float};
 pub use identity::{ContentHash, MessageId, ParseHexError, RelPath, Stamp};
 pub use jobdata::{JobData, Run, Value};
+pub use name::Name;
+pub use numbered::{Numbered, Spreading};
 pub use time::Timestamp;

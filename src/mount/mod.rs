@@ -8,6 +8,7 @@
 
 mod error;
 mod handle;
+mod held;
 mod identity;
 mod limits;
 mod names;
@@ -26,4 +27,4 @@ pub use names::{Coverage, Entry, EntryKind, Listing};
 pub use rpc::{Operation, RpcCounts};
 pub use survey::{Surveyed, survey};
 pub use tree::{FileKind, FileStat, Refresh, Tree, TreeOptions};
-pub use workers::{Basket, Workers, let_go};
+pub use workers::{Basket, Call, Workers, let_go};

@@ -4,13 +4,13 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lru::LruCache;
 use rustix::fs::{AtFlags, Mode, OFlags, open};
 use rustix::io::Errno;
 
 use crate::model::{RelPath, Stamp, Timestamp};
 
 use super::handle::{Handle, Purpose};
+use super::held::HeldOpen;
 use super::identity::{Identity, bytes};
 use super::names::{self, Listing};
 use super::rpc::RpcCounts;
@@ -70,7 +70,7 @@ pub struct Tree {
     identity: Identity,
     rpcs_at_start: Option<RpcCounts>,
     options: TreeOptions,
-    held: Mutex<LruCache<u64, Arc<Handle>>>,
+    held: Mutex<HeldOpen>,
 }
 
 impl Tree {
@@ -84,14 +84,14 @@ impl Tree {
         // A client that remembers the root's attributes opens it though the server no longer knows it.
         stat(&root, &RelPath::root(), AtFlags::STATX_FORCE_SYNC)?;
         let rpcs_at_start = RpcCounts::of(&identity.mount_point);
-        let held = Mutex::new(LruCache::new(options.max_open));
+        let held = Mutex::new(HeldOpen::new(options.max_open));
         Ok(Self { path: path.to_path_buf(), root: Arc::new(root), identity, rpcs_at_start, options, held })
     }
 
     /// The tree below a directory of a simulated mount.
     #[cfg(test)]
     pub(crate) fn simulated(root: Handle, identity: Identity, options: TreeOptions) -> Self {
-        let held = Mutex::new(LruCache::new(options.max_open));
+        let held = Mutex::new(HeldOpen::new(options.max_open));
         Self { path: PathBuf::new(), root: Arc::new(root), identity, rpcs_at_start: None, options, held }
     }
 
@@ -123,11 +123,11 @@ impl Tree {
         if path.is_root() {
             return Ok((Arc::clone(&self.root), false));
         }
-        if let Some(held) = self.held().get(&id) {
-            return Ok((Arc::clone(held), false));
+        if let Some(held) = self.held().get(id) {
+            return Ok((held, false));
         }
         let opened = Arc::new(self.resolve(path, Purpose::Hold)?);
-        self.held().put(id, Arc::clone(&opened));
+        self.hold(id, Arc::clone(&opened));
         Ok((opened, true))
     }
 
@@ -151,7 +151,8 @@ impl Tree {
 
     /// Lets go of the descriptor held under `id`: the next use resolves the path again.
     pub fn drop_directory(&self, id: u64) {
-        self.held().pop(&id);
+        let dropped = self.held().remove(id);
+        drop(dropped);
     }
 
     /// The stamp of a directory, as fresh as [`Refresh`] promises.
@@ -193,14 +194,14 @@ impl Tree {
         names::drop_cached_names(&opened);
         let listing = names::list(&opened, path, false);
         let held = opened.directory_at(b".", Purpose::Hold, self.options.one_file_system).map_err(failed)?;
-        self.held().put(id, Arc::new(held));
+        self.hold(id, Arc::new(held));
         Ok((stamp, listing))
     }
 
     /// Whether a descriptor is held under `id`.
     #[must_use]
     pub fn holds(&self, id: u64) -> bool {
-        self.held().contains(&id)
+        self.held().contains(id)
     }
 
     /// The names of a directory, through walkdir, and from the server.
@@ -246,7 +247,13 @@ impl Tree {
         opened.ok_or_else(|| failed(Errno::INVAL))
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, LruCache<u64, Arc<Handle>>> {
+    /// Whatever is closed for it is closed when nobody waits for the lock.
+    fn hold(&self, id: u64, directory: Arc<Handle>) {
+        let displaced = self.held().put(id, directory);
+        drop(displaced);
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, HeldOpen> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -379,5 +386,20 @@ mod tests {
             tree.directory(number, &RelPath::from(number.to_string().as_str())).unwrap();
         }
         assert_eq!(tree.held().len(), 4);
+    }
+
+    #[test]
+    fn keeps_the_directories_that_are_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = open_tree(folder.path());
+        let open = |number: u64| {
+            let path = RelPath::from(number.to_string().as_str());
+            tree.held_or_resolved(number, &path).unwrap().1
+        };
+        for number in 0..40_u64 {
+            fs::create_dir(folder.path().join(number.to_string())).unwrap();
+            assert!(open(number), "not seen before");
+            assert!(number < 2 || !open(0), "resolved again at {number}, though used all the time");
+        }
     }
 }

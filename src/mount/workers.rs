@@ -5,14 +5,17 @@
 //! threads are never joined: the process ends without them.
 //!
 //! To wake a thread costs several times what a look at an unchanged directory does. So jobs are handed in many at a
-//! time, with how many threads they are worth; and of an outcome that may wait its taker hears only when the thread
-//! that brought it has nothing left to do. Neither makes anything depend on a thread that hangs: jobs that it leaves
-//! lying get threads of their own at the next handing in, and outcomes are taken whoever brought them.
+//! time, with how many threads they are worth; and of an outcome that may wait its taker hears only when few jobs are left,
+//! or a thread has none, or not at all if it comes soon anyway. Neither makes anything depend on a
+//! thread that hangs: jobs that it leaves lying get threads of their own as soon as a handing in finds that none was
+//! taken since the last, and outcomes are taken whoever brought them. The thread that fell asleep last is woken first: what it works with is still in the
+//! processor's cache.
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 /// Bytes of a worker's stack: an unpacking takes some tens of kilobytes.
@@ -40,7 +43,8 @@ impl<J: Send + 'static> Workers<J> {
             thread::Builder::new().name(format!("mount-{number}")).stack_size(STACK_BYTES).spawn(
                 move || {
                     let _ends_process = EndOnPanic;
-                    while let Some(job) = queue.next(&basket) {
+                    let sleeper = Arc::new(Sleeper::of_this_thread());
+                    while let Some(job) = queue.next(&sleeper, &basket) {
                         basket.put(work(job));
                     }
                 },
@@ -51,22 +55,32 @@ impl<J: Send + 'static> Workers<J> {
 
     /// Hands in jobs that are worth `hands` threads; never waits: whoever hands them in bounds how many are under way.
     ///
-    /// What still lies there from before was not taken in time, so each of those gets a thread now, also when nothing
-    /// new is handed in.
+    /// If none was taken since the last time, what still lies there is behind calls that hang: each of those gets a
+    /// thread now, also when nothing new is handed in.
     pub fn submit(&self, jobs: impl IntoIterator<Item = J>, hands: usize) {
         let mut state = self.queue.state();
-        let left = state.todo.len();
+        let left = if std::mem::take(&mut state.was_taken) { 0 } else { state.todo.len() };
         state.todo.extend(jobs);
-        let woken = hands.max(1).saturating_add(left).min(state.todo.len()).min(state.idle);
+        state.few = state.todo.len() / 4;
+        let hands = hands.max(1).saturating_add(left).min(state.todo.len());
+        let others = state.idle.len().saturating_sub(hands);
+        let woken = state.idle.split_off(others);
         drop(state);
-        (0..woken).for_each(|_| self.queue.more.notify_one());
+        for sleeper in woken {
+            sleeper.wake();
+        }
     }
 }
 
 impl<J> Drop for Workers<J> {
     fn drop(&mut self) {
-        self.queue.state().closed = true;
-        self.queue.more.notify_all();
+        let mut state = self.queue.state();
+        state.closed = true;
+        let woken = std::mem::take(&mut state.idle);
+        drop(state);
+        for sleeper in woken {
+            sleeper.wake();
+        }
     }
 }
 
@@ -74,31 +88,59 @@ impl<J> Drop for Workers<J> {
 #[derive(Debug)]
 struct Queue<J> {
     state: Mutex<Jobs<J>>,
-    more: Condvar,
 }
 
 #[derive(Debug)]
 struct Jobs<J> {
     todo: VecDeque<J>,
-    /// Threads that sleep.
-    idle: usize,
+    /// Whether one was taken since some were handed in.
+    was_taken: bool,
+    /// How many are left when more are called for: so that those who are at work have some until they come.
+    few: usize,
+    /// Threads that sleep, the last of them at the end.
+    idle: Vec<Arc<Sleeper>>,
     closed: bool,
+}
+
+/// A thread that sleeps until it is woken.
+#[derive(Debug)]
+struct Sleeper {
+    thread: Thread,
+    is_woken: AtomicBool,
+}
+
+impl Sleeper {
+    fn of_this_thread() -> Self {
+        Self { thread: thread::current(), is_woken: AtomicBool::new(false) }
+    }
+
+    fn wake(&self) {
+        self.is_woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+
+    /// To be called by the thread itself.
+    fn sleep(&self) {
+        while !self.is_woken.swap(false, Ordering::Acquire) {
+            thread::park();
+        }
+    }
 }
 
 impl<J> Default for Queue<J> {
     fn default() -> Self {
-        let jobs = Jobs { todo: VecDeque::new(), idle: 0, closed: false };
-        Self { state: Mutex::new(jobs), more: Condvar::new() }
+        let jobs = Jobs { todo: VecDeque::new(), was_taken: false, few: 0, idle: Vec::new(), closed: false };
+        Self { state: Mutex::new(jobs) }
     }
 }
 
 impl<J> Queue<J> {
     /// Takes a job, sleeping until there is one; `None` when there will be none any more.
-    fn next<O>(&self, basket: &Basket<O>) -> Option<J> {
+    fn next<O>(&self, sleeper: &Arc<Sleeper>, basket: &Basket<O>) -> Option<J> {
         let mut state = self.state();
-        if state.todo.is_empty() {
+        if state.todo.is_empty() || state.todo.len() == state.few {
             drop(state);
-            basket.call();
+            basket.run_low();
             state = self.state();
         }
         loop {
@@ -106,11 +148,13 @@ impl<J> Queue<J> {
                 return None;
             }
             if let Some(job) = state.todo.pop_front() {
+                state.was_taken = true;
                 return Some(job);
             }
-            state.idle += 1;
-            state = self.more.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.idle -= 1;
+            state.idle.push(Arc::clone(sleeper));
+            drop(state);
+            sleeper.sleep();
+            state = self.state();
         }
     }
 
@@ -135,10 +179,27 @@ struct Shared<O> {
 #[derive(Debug)]
 struct Outcomes<O> {
     brought: Vec<O>,
-    /// Whether the taker is to come.
-    call: bool,
-    /// Whether the taker sleeps.
-    sleeps: bool,
+    /// Whether there is one that may not wait.
+    is_urgent: bool,
+    /// Whether few jobs were left, or a thread had none, after some were brought.
+    is_low: bool,
+    /// What the taker sleeps for, if it sleeps.
+    sleeps: Option<Call>,
+}
+
+impl<O> Outcomes<O> {
+    fn calls(&self, for_what: Call) -> bool {
+        self.is_urgent || (self.is_low && for_what == Call::Low)
+    }
+}
+
+/// What a taker of outcomes is woken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// Only for those that may not wait.
+    Urgent,
+    /// Also when few jobs are left, or a thread has none.
+    Low,
 }
 
 impl<O> Clone for Basket<O> {
@@ -151,19 +212,20 @@ impl<O> Basket<O> {
     /// An empty one; of outcomes that `may_wait` the taker hears only with others, or when a thread has no more to do.
     #[must_use]
     pub fn new(may_wait: fn(&O) -> bool) -> Self {
-        let outcomes = Outcomes { brought: Vec::new(), call: false, sleeps: false };
+        let outcomes = Outcomes { brought: Vec::new(), is_urgent: false, is_low: false, sleeps: None };
         Self { shared: Arc::new(Shared { state: Mutex::new(outcomes), called: Condvar::new() }), may_wait }
     }
 
-    /// Takes all that is there once the taker was called, or after `pause`.
+    /// Takes all that is there once it is called for `for_what`, or after `pause`; now and then for no reason.
     #[must_use]
-    pub fn take(&self, pause: Duration) -> Vec<O> {
+    pub fn take(&self, pause: Duration, for_what: Call) -> Vec<O> {
         let mut state = self.state();
-        state.sleeps = true;
-        let waited = self.shared.called.wait_timeout_while(state, pause, |state| !state.call);
-        (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.sleeps = false;
-        state.call = false;
+        if !state.calls(for_what) {
+            state.sleeps = Some(for_what);
+            let waited = self.shared.called.wait_timeout(state, pause);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        (state.sleeps, state.is_urgent, state.is_low) = (None, false, false);
         std::mem::take(&mut state.brought)
     }
 
@@ -171,24 +233,22 @@ impl<O> Basket<O> {
         let is_urgent = !(self.may_wait)(&outcome);
         let mut state = self.state();
         state.brought.push(outcome);
-        if is_urgent {
-            self.wake(state);
-        }
+        state.is_urgent |= is_urgent;
+        self.call(state);
     }
 
-    /// Calls the taker if anything is there.
-    fn call(&self) {
-        let state = self.state();
-        if !state.brought.is_empty() {
-            self.wake(state);
-        }
+    /// Notes that few jobs are left, or a thread has none.
+    fn run_low(&self) {
+        let mut state = self.state();
+        state.is_low |= !state.brought.is_empty();
+        self.call(state);
     }
 
-    fn wake(&self, mut state: MutexGuard<'_, Outcomes<O>>) {
-        state.call = true;
-        let sleeps = state.sleeps;
+    /// Wakes the taker if it sleeps for this.
+    fn call(&self, state: MutexGuard<'_, Outcomes<O>>) {
+        let wakes = state.sleeps.is_some_and(|for_what| state.calls(for_what));
         drop(state);
-        if sleeps {
+        if wakes {
             self.shared.called.notify_one();
         }
     }
@@ -241,7 +301,7 @@ mod tests {
         };
         let pool = Workers::start(count, basket, work).unwrap();
         // Those that are still starting would take jobs without being woken.
-        while pool.queue.state().idle < count {
+        while pool.queue.state().idle.len() < count {
             thread::yield_now();
         }
         pool
@@ -256,7 +316,7 @@ mod tests {
     #[track_caller]
     fn when_called(basket: &Basket<u32>) -> Vec<u32> {
         let began = std::time::Instant::now();
-        let taken = basket.take(LONG);
+        let taken = basket.take(LONG, Call::Low);
         assert!(began.elapsed() < LONG, "nobody called; {taken:?} was there");
         taken
     }
@@ -280,6 +340,19 @@ mod tests {
     }
 
     #[test]
+    fn more_is_called_for_while_some_are_left() {
+        let basket = Basket::new(|_| true);
+        let pool = start(1, &basket);
+        let (go_on, hangs) = hanging();
+        // The last of the few that are left when it is called.
+        let jobs = (0..7).map(|number| (None, number)).chain([(hangs, 7)]);
+        pool.submit(jobs.collect::<Vec<_>>(), 1);
+        let taken = when_called(&basket);
+        assert!(taken.len() >= 6 && !taken.contains(&7), "{taken:?}");
+        drop(go_on);
+    }
+
+    #[test]
     fn work_that_takes_no_time_is_done_too() {
         let basket = Basket::new(|_| true);
         let pool = start(1, &basket);
@@ -299,6 +372,30 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_anyway_is_called_only_for_what_cannot_wait() {
+        let basket = Basket::new(|number| *number != 1);
+        let pool = start(1, &basket);
+        let (go_on, hangs) = hanging();
+        pool.submit([(None, 0), (hangs, 1)], 1);
+        while !pool.queue.state().todo.is_empty() {
+            thread::yield_now();
+        }
+        // The thread has brought one and is still at work.
+        assert!(basket.state().brought.len() == 1 && !basket.state().is_urgent);
+        drop(go_on);
+        let began = std::time::Instant::now();
+        let taken = basket.take(LONG, Call::Urgent);
+        assert!(taken == [0, 1] && began.elapsed() < LONG);
+        pool.submit([(None, 2)], 1);
+        while !basket.state().is_low {
+            thread::yield_now();
+        }
+        let (pause, began) = (Duration::from_millis(20), std::time::Instant::now());
+        assert_eq!(basket.take(pause, Call::Urgent), [2], "though nobody called");
+        assert!(began.elapsed() >= pause, "it was called");
+    }
+
+    #[test]
     fn what_a_hanging_thread_leaves_lying_is_done_by_others() {
         let basket = Basket::new(|_| true);
         let pool = start(4, &basket);
@@ -308,6 +405,12 @@ mod tests {
         while pool.queue.state().todo.len() == 3 {
             thread::yield_now();
         }
+        // One is woken at once, and hangs as well; the next time nothing was taken in between.
+        pool.submit([], 0);
+        while pool.queue.state().todo.len() == 2 {
+            thread::yield_now();
+        }
+        pool.submit([], 0);
         pool.submit([], 0);
         assert_eq!(take(&basket, 1), [2], "not behind the other that hangs");
         drop((one_goes_on, other_goes_on));
@@ -323,7 +426,7 @@ mod tests {
         while !pool.queue.state().todo.is_empty() {
             thread::yield_now();
         }
-        assert_eq!(basket.take(Duration::ZERO), [0]);
+        assert_eq!(basket.take(Duration::ZERO, Call::Low), [0]);
     }
 
     #[test]

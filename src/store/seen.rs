@@ -52,8 +52,8 @@ pub struct KnownFile {
     pub file: SeenFile,
 }
 
-/// Every file known of one directory, by name.
-pub type Known = HashMap<Vec<u8>, KnownFile>;
+/// Every file known of one directory, in no order: each name once.
+pub type Known = Vec<KnownFile>;
 
 impl Store {
     /// Every file known of `dir`.
@@ -62,11 +62,14 @@ impl Store {
         for entry in self.db.scan_prefix(keys::runs_of(dir)) {
             let (key, value) = entry?;
             let run = keys::last_u32(&key).ok_or(StoreError::Damaged { what: "a run's key" })?;
-            known.extend(
-                run::decode(&value)?.into_iter().map(|file| (file.name.clone(), KnownFile { run, file })),
-            );
+            known.extend(run::decode(&value)?.into_iter().map(|file| KnownFile { run, file }));
         }
         Ok(known)
+    }
+
+    /// What is known of the file `name` of `dir`.
+    pub fn known_file(&self, dir: DirId, name: &[u8]) -> Result<Option<KnownFile>, StoreError> {
+        Ok(self.known(dir)?.into_iter().find(|known| known.file.name == name))
     }
 
     /// How many files are known in all, and how many of them are gone.

@@ -86,7 +86,7 @@ fn keeps_what_was_committed() {
     assert_eq!(store.refused().unwrap()[0].1.reason, "too large");
     assert_eq!(store.totals().1.counter(TOTAL, Counter::Events), 20);
     assert_eq!(store.totals().1.counter("ATLAS", Counter::JobsCompleted), 2);
-    assert_eq!(store.known(DirId(1)).unwrap()[b"b.tgz".as_slice()].file.seq, 2);
+    assert_eq!(store.known_file(DirId(1), b"b.tgz").unwrap().unwrap().file.seq, 2);
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_moved_file_stays_known_when_its_old_path_is_forgotten() {
     }
     let is_recognised = || store.knows_elsewhere(ROOT, &stamp(64), &ContentHash([1; 32])).unwrap();
     for (name, still_known) in [(b"old", true), (b"new", false)] {
-        let known = store.known(DirId(1)).unwrap().remove(name.as_slice()).unwrap();
+        let known = store.known_file(DirId(1), name).unwrap().unwrap();
         let mut transaction = Transaction::default();
         transaction.forget_seen(ROOT, DirId(1), known);
         store.commit(transaction).unwrap();
@@ -169,7 +169,7 @@ fn long_name(number: u16) -> Vec<u8> {
 }
 
 fn find(store: &Store, dir: u64, name: u16) -> Option<KnownFile> {
-    store.known(DirId(dir)).unwrap().remove(&long_name(name))
+    store.known_file(DirId(dir), &long_name(name)).unwrap()
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -215,8 +215,9 @@ proptest! {
         let store = store.unwrap();
         let mut found = BTreeMap::new();
         for dir in 1..3 {
-            for (name, known) in store.known(DirId(dir)).unwrap() {
-                let number: u16 = String::from_utf8(name).unwrap().trim_matches('-').parse().unwrap();
+            for known in store.known(DirId(dir)).unwrap() {
+                let name = String::from_utf8(known.file.name.clone()).unwrap();
+                let number: u16 = name.trim_matches('-').parse().unwrap();
                 let Content::Hashed(hash) = known.file.content else { panic!("{known:?}") };
                 found.insert((dir, number), hash.0[0]);
             }
@@ -389,7 +390,7 @@ fn handovers_of_one_commit_are_in_the_order_of_their_files() {
     let expected: Vec<_> = (1..).zip(["1-1", "1-3", "2-2", "3-0"].map(str::to_owned)).collect();
     assert_eq!(order(&handed_over), expected);
     assert_eq!(order(&store.journal(0, 10).unwrap()), expected);
-    assert_eq!(store.known(DirId(1)).unwrap()[&b"2-2"[..]].file.seq, 3);
+    assert_eq!(store.known_file(DirId(1), b"2-2").unwrap().unwrap().file.seq, 3);
 }
 
 /// Commits `files` handovers.

@@ -97,7 +97,7 @@ impl Store {
             }
         }
         for dir in &directories {
-            for file in self.known(*dir)?.into_values().filter(|known| known.file.seq > head) {
+            for file in self.known(*dir)?.into_iter().filter(|known| known.file.seq > head) {
                 faults.push(format!("file {} is ahead of the journal", file.file.name.escape_ascii()));
             }
         }

@@ -356,7 +356,7 @@ impl<'a> Machine<'a> {
             if is_wrong(directory.gone_since, &client.world, &shown) {
                 wrong = Some(shown.clone());
             }
-            for known in process.store.known(*dir).unwrap_or_default().into_values() {
+            for known in process.store.known(*dir).unwrap_or_default() {
                 let file = format!("{shown}{}", String::from_utf8_lossy(&known.file.name));
                 if is_wrong(known.file.gone_since, &client.world, &file) {
                     wrong = Some(file);

@@ -14,7 +14,7 @@ use super::machine::wall;
 use super::mount::Mount;
 use super::world::Time;
 use crate::agent::engine::{Engine, Settings};
-use crate::agent::job::{Job, Looked, Outcome, Reader, perform};
+use crate::agent::job::{Job, Outcome, Reader, perform};
 use crate::agent::journal::StoreJournal;
 use crate::agent::run::attach_new_sinks;
 use crate::agent::watched::Watched;
@@ -119,8 +119,12 @@ pub(super) fn do_job(job: Job, mount: &Mount) -> Outcome {
         Job::Check { root, tree } => Outcome::Checked(root, mount.is_in_place(tree.identity().mount_id)),
         job => match perform(job, reader) {
             // A real clock's measure would not be the same twice.
-            Outcome::Looked(dir, Ok(looked)) => {
-                Outcome::Looked(dir, Ok(Looked { round_trip: Duration::from_millis(1), ..looked }))
+            Outcome::Unchanged(dir, _) => Outcome::Unchanged(dir, Duration::from_millis(1)),
+            Outcome::Looked(dir, mut looked) => {
+                if let Ok(looked) = &mut *looked {
+                    looked.round_trip = Duration::from_millis(1);
+                }
+                Outcome::Looked(dir, looked)
             }
             outcome => outcome,
         },
