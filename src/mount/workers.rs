@@ -332,11 +332,16 @@ mod tests {
     }
 
     #[test]
-    fn one_thread_does_all_that_is_worth_one_and_calls_once() {
+    fn one_thread_does_all_that_is_worth_one_and_calls_for_most_of_it() {
         let basket = Basket::new(|_| true);
         let pool = start(4, &basket);
         pool.submit((0..50).map(|number| (None, number)), 1);
-        assert_eq!(when_called(&basket), (0..50).collect::<Vec<_>>(), "in one go, and in order");
+        let mut taken = when_called(&basket);
+        assert!(taken.len() >= 37, "it calls when a quarter is left: {taken:?}");
+        while taken.len() < 50 {
+            taken.extend(when_called(&basket));
+        }
+        assert_eq!(taken, (0..50).collect::<Vec<_>>(), "by one thread, since in order");
     }
 
     #[test]
