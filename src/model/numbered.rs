@@ -147,7 +147,7 @@ fn numbers(page: u64) -> impl Iterator<Item = u64> {
     (0..PAGE as u64).map(move |slot| first + slot)
 }
 
-/// For maps by numbers that this program gave.
+/// For maps by numbers that this program gave, or the server: nobody who writes files can choose them.
 pub type Spreading = BuildHasherDefault<Spread>;
 
 /// Spreads one number: a multiplication does it as well as a hash that withstands attackers, in a tenth of the time.

@@ -7,9 +7,8 @@
 //! To wake a thread costs several times what a look at an unchanged directory does. So jobs are handed in many at a
 //! time, with how many threads they are worth; and of an outcome that may wait its taker hears only when few jobs are left,
 //! or a thread has none, or not at all if it comes soon anyway. Neither makes anything depend on a
-//! thread that hangs: jobs that it leaves lying get threads of their own as soon as a handing in finds that none was
-//! taken since the last, and outcomes are taken whoever brought them. The thread that fell asleep last is woken first: what it works with is still in the
-//! processor's cache.
+//! thread that hangs: while jobs lie there, each handing in wakes another thread, and outcomes are taken whoever brought
+//! them. The thread that fell asleep last is woken first: what it works with is still in the processor's cache.
 
 use std::collections::VecDeque;
 use std::io;
@@ -55,14 +54,12 @@ impl<J: Send + 'static> Workers<J> {
 
     /// Hands in jobs that are worth `hands` threads; never waits: whoever hands them in bounds how many are under way.
     ///
-    /// If none was taken since the last time, what still lies there is behind calls that hang: each of those gets a
-    /// thread now, also when nothing new is handed in.
+    /// At least one thread is woken while any lie there, also when nothing new is handed in: those at work may hang.
     pub fn submit(&self, jobs: impl IntoIterator<Item = J>, hands: usize) {
         let mut state = self.queue.state();
-        let left = if std::mem::take(&mut state.was_taken) { 0 } else { state.todo.len() };
         state.todo.extend(jobs);
         state.few = state.todo.len() / 4;
-        let hands = hands.max(1).saturating_add(left).min(state.todo.len());
+        let hands = hands.max(1).min(state.todo.len());
         let others = state.idle.len().saturating_sub(hands);
         let woken = state.idle.split_off(others);
         drop(state);
@@ -93,8 +90,6 @@ struct Queue<J> {
 #[derive(Debug)]
 struct Jobs<J> {
     todo: VecDeque<J>,
-    /// Whether one was taken since some were handed in.
-    was_taken: bool,
     /// How many are left when more are called for: so that those who are at work have some until they come.
     few: usize,
     /// Threads that sleep, the last of them at the end.
@@ -129,7 +124,7 @@ impl Sleeper {
 
 impl<J> Default for Queue<J> {
     fn default() -> Self {
-        let jobs = Jobs { todo: VecDeque::new(), was_taken: false, few: 0, idle: Vec::new(), closed: false };
+        let jobs = Jobs { todo: VecDeque::new(), few: 0, idle: Vec::new(), closed: false };
         Self { state: Mutex::new(jobs) }
     }
 }
@@ -148,7 +143,6 @@ impl<J> Queue<J> {
                 return None;
             }
             if let Some(job) = state.todo.pop_front() {
-                state.was_taken = true;
                 return Some(job);
             }
             state.idle.push(Arc::clone(sleeper));
@@ -410,12 +404,11 @@ mod tests {
         while pool.queue.state().todo.len() == 3 {
             thread::yield_now();
         }
-        // One is woken at once, and hangs as well; the next time nothing was taken in between.
+        // The second one hangs as well.
         pool.submit([], 0);
         while pool.queue.state().todo.len() == 2 {
             thread::yield_now();
         }
-        pool.submit([], 0);
         pool.submit([], 0);
         assert_eq!(take(&basket, 1), [2], "not behind the other that hangs");
         drop((one_goes_on, other_goes_on));
