@@ -83,8 +83,8 @@ fn examine(root: &Path, one_file_system: bool) -> Examined {
         };
         examine().map_err(|error| error.to_string())
     };
-    let pool = Workers::start(1, &answers, work).map_err(|error| error.to_string())?;
-    pool.submit([root.to_owned()], 1);
+    let mut pool = Workers::start(1, &answers, work).map_err(|error| error.to_string())?;
+    pool.submit([(root.to_owned(), None)]);
     answers.take(PATIENCE, Call::Low).pop().unwrap_or_else(|| {
         Err(format!("no answer within {}: the server hangs or is away", humantime::format_duration(PATIENCE)))
     })

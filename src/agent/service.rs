@@ -21,9 +21,6 @@ use crate::store::StoreError;
 /// The longest wait between two beats.
 const BEAT: Duration = Duration::from_millis(250);
 
-/// Work that is worth waking one more worker: some ten times what that costs.
-const WORTH_A_WORKER: Duration = Duration::from_micros(500);
-
 /// A wait so short that looks that found nothing new are not told of before it is over: to be woken for them costs more
 /// than a few of them do.
 const SOON: Duration = Duration::from_millis(100);
@@ -38,9 +35,9 @@ pub enum ServiceError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The system gives no more threads.
-    #[error("cannot start the threads for {root}: {source}; allow more processes, or lower --workers")]
+    #[error("cannot start a thread for {root}: {source}; allow more processes")]
     Threads {
-        /// Which root they were for.
+        /// Which root it was for.
         root: String,
         /// Why not.
         source: std::io::Error,
@@ -103,34 +100,32 @@ pub(super) struct Service {
 #[derive(Debug)]
 struct Pool {
     workers: Workers<Job>,
-    pile: Vec<Job>,
-    /// The time that the pile takes.
-    takes: Duration,
+    /// Each with how long it is likely to take, if that is known.
+    pile: Vec<(Job, Option<Duration>)>,
 }
 
 impl Pool {
     fn of(workers: Workers<Job>) -> Self {
-        Self { workers, pile: Vec::new(), takes: Duration::ZERO }
+        Self { workers, pile: Vec::new() }
     }
 
     /// Gives them the pile; and sees to it that what was given before does not lie behind a call that hangs.
     fn hand_in(&mut self) {
-        let hands = std::mem::take(&mut self.takes).as_nanos().div_ceil(WORTH_A_WORKER.as_nanos());
-        self.workers.submit(self.pile.drain(..), usize::try_from(hands).unwrap_or(usize::MAX));
+        self.workers.submit(self.pile.drain(..));
     }
 }
 
 /// How many workers a root gets, and what they need.
 #[derive(Debug, Clone)]
 pub(super) struct Crew {
-    /// Threads a root.
+    /// Threads a root at most.
     pub workers: usize,
     /// What reading files needs.
     pub reader: Reader,
 }
 
 impl Service {
-    /// Starts the workers.
+    /// Starts the first worker of each root.
     pub(super) fn new(
         engine: Engine,
         crew: &Crew,
@@ -174,14 +169,12 @@ impl Service {
         Ok(self.engine)
     }
 
-    /// Hands out all that is to be done now, to as many workers as it is worth waking: one look at an unchanged directory
-    /// of a local file system or a near server takes less time than that.
+    /// Hands out all that is to be done now.
     fn hand_out(&mut self, now: Now) {
         while let Some((root, job)) = self.engine.next_job(now) {
-            let takes = self.engine.takes(root, &job).map_or(WORTH_A_WORKER, |time| time.min(WORTH_A_WORKER));
+            let takes = self.engine.takes(root, &job);
             let pool = self.pools.get_mut(root).expect("each root has its workers");
-            pool.pile.push(job);
-            pool.takes += takes;
+            pool.pile.push((job, takes));
         }
         self.pools.iter_mut().for_each(Pool::hand_in);
     }

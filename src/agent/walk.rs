@@ -76,14 +76,14 @@ pub(super) fn walk(
 ) -> io::Result<Walked> {
     let visits = Basket::new(|_| false);
     let walker = Arc::clone(tree);
-    let pool = Workers::start(WALKERS, &visits, move |(id, path): (u64, RelPath)| {
+    let mut pool = Workers::start(WALKERS, &visits, move |(id, path): (u64, RelPath)| {
         let seen = see(&walker, id, &path);
         walker.drop_directory(id);
         Visited { path, seen }
     })?;
     let mut ended = Walked { root: Ok(()), is_whole: true, is_silent: false };
     let (began, mut last, mut under_way) = (Stopwatch::start(), 1, 1);
-    pool.submit([(last, RelPath::root())], 1);
+    pool.submit([((last, RelPath::root()), None)]);
     while under_way > 0 {
         let found = visits.take(limits.patience, Call::Low);
         if found.is_empty() {
@@ -109,11 +109,10 @@ pub(super) fn walk(
                     break;
                 }
                 last += 1;
-                below.push((last, path.join(name)));
+                below.push(((last, path.join(name)), None));
             }
             under_way += below.len();
-            let hands = below.len();
-            pool.submit(below, hands);
+            pool.submit(below);
         }
     }
     Ok(ended)

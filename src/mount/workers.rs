@@ -4,68 +4,122 @@
 //! lives on one of these threads; whoever waits for the answers waits at a basket and can do other things. The
 //! threads are never joined: the process ends without them.
 //!
-//! To wake a thread costs several times what a look at an unchanged directory does. So jobs are handed in many at a
-//! time, with how many threads they are worth; and of an outcome that may wait its taker hears only when few jobs are left,
-//! or a thread has none, or not at all if it comes soon anyway. Neither makes anything depend on a
-//! thread that hangs: while jobs lie there, each handing in wakes another thread, and outcomes are taken whoever brought
-//! them. The thread that fell asleep last is woken first: what it works with is still in the processor's cache.
+//! To wake a thread costs several times what a look at an unchanged directory does, and to start one a hundred times. So
+//! jobs are handed in many at a time, with how long they are likely to take, and no more threads are kept at work than
+//! have it done soon; and of an outcome that may wait its taker hears only when few jobs are left, or a thread has none,
+//! or not at all if it comes soon anyway. Neither makes anything depend on a thread that hangs: if none took a job between
+//! two handings in, another thread is set to work, and outcomes are taken whoever brought them. The thread that fell
+//! asleep last is woken first: what it works with is still in the processor's cache.
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
+use std::{fmt, io};
 
 /// Bytes of a worker's stack: an unpacking takes some tens of kilobytes.
 const STACK_BYTES: usize = 512 * 1024;
 
+/// What lies there is to be done within this time: so many threads are set to work. It is some ten times what it costs
+/// to start one, and nobody waits for a look so dearly.
+const SOON: Duration = Duration::from_millis(3);
+
+/// What a job counts for of which nobody knows how long it takes: it gets a thread.
+const LONG: Duration = Duration::from_secs(1);
+
 /// A pool of threads that do jobs.
-#[derive(Debug)]
 pub struct Workers<J> {
     queue: Arc<Queue<J>>,
+    /// Starts another thread.
+    hire: Box<dyn Fn(usize) -> io::Result<()> + Send>,
+    hired: usize,
+    most: usize,
+    /// Whether the system gave one thread too few, which is told once.
+    is_short: bool,
+    /// Jobs that had been taken when some were last handed in.
+    taken_before: u64,
 }
 
 impl<J: Send + 'static> Workers<J> {
-    /// Starts `count` threads that run `work` and put what comes of it into `basket`, in no particular order.
+    /// A pool of at most `most` threads that run `work` and put what comes of it into `basket`, in no particular order.
+    /// One is started now, others when there is work for them.
     ///
     /// Fails if the system gives no thread. A panic in `work` ends the process: a lost job would never be noticed.
-    pub fn start<O, W>(count: usize, basket: &Basket<O>, work: W) -> io::Result<Self>
+    pub fn start<O, W>(most: usize, basket: &Basket<O>, work: W) -> io::Result<Self>
     where
         O: Send + 'static,
         W: Fn(J) -> O + Clone + Send + 'static,
     {
-        // Dropped when a thread cannot be started, which ends those that were.
-        let workers = Self { queue: Arc::default() };
-        for number in 0..count.max(1) {
-            let (queue, basket, work) = (Arc::clone(&workers.queue), basket.clone(), work.clone());
-            thread::Builder::new().name(format!("mount-{number}")).stack_size(STACK_BYTES).spawn(
-                move || {
-                    let _ends_process = EndOnPanic;
-                    let sleeper = Arc::new(Sleeper::of_this_thread());
-                    while let Some(job) = queue.next(&sleeper, &basket) {
-                        basket.put(work(job));
-                    }
-                },
-            )?;
-        }
-        Ok(workers)
+        let (queue, basket) = (Arc::<Queue<J>>::default(), basket.clone());
+        let jobs = Arc::clone(&queue);
+        let hire = move |number| {
+            let (queue, basket, work) = (Arc::clone(&jobs), basket.clone(), work.clone());
+            let builder = thread::Builder::new().name(format!("mount-{number}")).stack_size(STACK_BYTES);
+            let started = builder.spawn(move || {
+                let _ends_process = EndOnPanic;
+                let sleeper = Arc::new(Sleeper::of_this_thread());
+                while let Some(job) = queue.next(&sleeper, &basket) {
+                    basket.put(work(job));
+                }
+            });
+            started.map(drop)
+        };
+        hire(0)?;
+        Ok(Self {
+            queue,
+            hire: Box::new(hire),
+            hired: 1,
+            most: most.max(1),
+            is_short: false,
+            taken_before: 0,
+        })
     }
 
-    /// Hands in jobs that are worth `hands` threads; never waits: whoever hands them in bounds how many are under way.
+    /// Hands in jobs, each with how long it is likely to take if that is known; never waits: whoever hands them in bounds
+    /// how many are under way.
     ///
-    /// At least one thread is woken while any lie there, also when nothing new is handed in: those at work may hang.
-    pub fn submit(&self, jobs: impl IntoIterator<Item = J>, hands: usize) {
+    /// Sets so many threads to work that all that lies there is done soon. Those at work may hang: if none has taken a job
+    /// since the last time, another one comes, also when nothing new is handed in.
+    pub fn submit(&mut self, jobs: impl IntoIterator<Item = (J, Option<Duration>)>) {
         let mut state = self.queue.state();
-        state.todo.extend(jobs);
+        state.todo.extend(jobs.into_iter().map(|(job, takes)| (job, takes.unwrap_or(LONG))));
         state.few = state.todo.len() / 4;
-        let hands = hands.max(1).min(state.todo.len());
-        let others = state.idle.len().saturating_sub(hands);
+        let at_work = self.hired - state.idle.len();
+        let lying: Duration = state.todo.iter().map(|(_, takes)| *takes).sum();
+        let wanted = usize::try_from(lying.as_nanos().div_ceil(SOON.as_nanos())).unwrap_or(usize::MAX);
+        let at_least = usize::from(state.taken == self.taken_before);
+        let wanted = wanted.saturating_sub(at_work).max(at_least).min(state.todo.len());
+        self.taken_before = state.taken;
+        let others = state.idle.len().saturating_sub(wanted);
         let woken = state.idle.split_off(others);
         drop(state);
-        for sleeper in woken {
-            sleeper.wake();
+        woken.iter().for_each(|sleeper| sleeper.wake());
+        self.hire(wanted - woken.len());
+    }
+
+    /// Starts so many threads, as far as that is allowed; if the system gives none, those that there are do the work.
+    fn hire(&mut self, count: usize) {
+        let most = self.most.min(self.hired + count);
+        while self.hired < most {
+            if let Err(error) = (self.hire)(self.hired) {
+                if !std::mem::replace(&mut self.is_short, true) {
+                    let threads = self.hired;
+                    tracing::warn!(%error, threads, "Cannot start more threads for the mount; allow more processes.");
+                }
+                return;
+            }
+            self.hired += 1;
         }
+    }
+}
+
+impl<J> fmt::Debug for Workers<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workers")
+            .field("hired", &self.hired)
+            .field("most", &self.most)
+            .finish_non_exhaustive()
     }
 }
 
@@ -89,9 +143,11 @@ struct Queue<J> {
 
 #[derive(Debug)]
 struct Jobs<J> {
-    todo: VecDeque<J>,
+    todo: VecDeque<(J, Duration)>,
     /// How many are left when more are called for: so that those who are at work have some until they come.
     few: usize,
+    /// How many were taken.
+    taken: u64,
     /// Threads that sleep, the last of them at the end.
     idle: Vec<Arc<Sleeper>>,
     closed: bool,
@@ -124,7 +180,7 @@ impl Sleeper {
 
 impl<J> Default for Queue<J> {
     fn default() -> Self {
-        let jobs = Jobs { todo: VecDeque::new(), few: 0, idle: Vec::new(), closed: false };
+        let jobs = Jobs { todo: VecDeque::new(), few: 0, taken: 0, idle: Vec::new(), closed: false };
         Self { state: Mutex::new(jobs) }
     }
 }
@@ -142,7 +198,8 @@ impl<J> Queue<J> {
             if state.closed {
                 return None;
             }
-            if let Some(job) = state.todo.pop_front() {
+            if let Some((job, _)) = state.todo.pop_front() {
+                state.taken += 1;
                 return Some(job);
             }
             state.idle.push(Arc::clone(sleeper));
@@ -281,7 +338,10 @@ mod tests {
     use super::*;
 
     /// Longer than any machine takes to get a thread going; only a failing test waits for so long.
-    const LONG: Duration = Duration::from_secs(30);
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// What a job takes that is not worth a thread of its own.
+    const QUICK: Option<Duration> = Some(Duration::from_micros(1));
 
     /// A job: how it hangs, if it does, and what comes of it.
     type TestJob = (Option<Receiver<()>>, u32);
@@ -294,11 +354,15 @@ mod tests {
             number
         };
         let pool = Workers::start(count, basket, work).unwrap();
-        // Those that are still starting would take jobs without being woken.
-        while pool.queue.state().idle.len() < count {
+        // While it is still starting it would take jobs without being woken.
+        wait_for(&pool, |jobs| jobs.idle.len() == 1);
+        pool
+    }
+
+    fn wait_for(pool: &Workers<TestJob>, condition: impl Fn(&Jobs<TestJob>) -> bool) {
+        while !condition(&pool.queue.state()) {
             thread::yield_now();
         }
-        pool
     }
 
     fn hanging() -> (Sender<()>, Option<Receiver<()>>) {
@@ -310,8 +374,8 @@ mod tests {
     #[track_caller]
     fn when_called(basket: &Basket<u32>) -> Vec<u32> {
         let began = std::time::Instant::now();
-        let taken = basket.take(LONG, Call::Low);
-        assert!(began.elapsed() < LONG, "nobody called; {taken:?} was there");
+        let taken = basket.take(PATIENCE, Call::Low);
+        assert!(began.elapsed() < PATIENCE, "nobody called; {taken:?} was there");
         taken
     }
 
@@ -328,8 +392,8 @@ mod tests {
     #[test]
     fn one_thread_does_all_that_is_worth_one_and_calls_for_most_of_it() {
         let basket = Basket::new(|_| true);
-        let pool = start(4, &basket);
-        pool.submit((0..50).map(|number| (None, number)), 1);
+        let mut pool = start(4, &basket);
+        pool.submit((0..50).map(|number| ((None, number), QUICK)));
         let mut taken = when_called(&basket);
         assert!(taken.len() >= 37, "it calls when a quarter is left: {taken:?}");
         while taken.len() < 50 {
@@ -341,11 +405,11 @@ mod tests {
     #[test]
     fn more_is_called_for_while_some_are_left() {
         let basket = Basket::new(|_| true);
-        let pool = start(1, &basket);
+        let mut pool = start(1, &basket);
         let (go_on, hangs) = hanging();
         // The last of the few that are left when it is called.
         let jobs = (0..7).map(|number| (None, number)).chain([(hangs, 7)]);
-        pool.submit(jobs.collect::<Vec<_>>(), 1);
+        pool.submit(jobs.map(|job| (job, QUICK)));
         let taken = when_called(&basket);
         assert!(taken.len() >= 6 && !taken.contains(&7), "{taken:?}");
         drop(go_on);
@@ -354,17 +418,17 @@ mod tests {
     #[test]
     fn work_that_takes_no_time_is_done_too() {
         let basket = Basket::new(|_| true);
-        let pool = start(1, &basket);
-        pool.submit([(None, 0)], 0);
+        let mut pool = start(1, &basket);
+        pool.submit([((None, 0), Some(Duration::ZERO))]);
         assert_eq!(when_called(&basket), [0]);
     }
 
     #[test]
     fn what_cannot_wait_is_told_at_once() {
         let basket = Basket::new(|number| *number != 1);
-        let pool = start(1, &basket);
+        let mut pool = start(1, &basket);
         let (go_on, hangs) = hanging();
-        pool.submit([(None, 0), (None, 1), (hangs, 2)], 1);
+        pool.submit([(None, 0), (None, 1), (hangs, 2)].map(|job| (job, QUICK)));
         assert_eq!(when_called(&basket), [0, 1]);
         drop(go_on);
         assert_eq!(when_called(&basket), [2]);
@@ -373,19 +437,17 @@ mod tests {
     #[test]
     fn who_comes_anyway_is_called_only_for_what_cannot_wait() {
         let basket = Basket::new(|number| *number != 1);
-        let pool = start(1, &basket);
+        let mut pool = start(1, &basket);
         let (go_on, hangs) = hanging();
-        pool.submit([(None, 0), (hangs, 1)], 1);
-        while !pool.queue.state().todo.is_empty() {
-            thread::yield_now();
-        }
+        pool.submit([(None, 0), (hangs, 1)].map(|job| (job, QUICK)));
+        wait_for(&pool, |jobs| jobs.todo.is_empty());
         // The thread has brought one and is still at work.
         assert!(basket.state().brought.len() == 1 && !basket.state().is_urgent);
         drop(go_on);
         let began = std::time::Instant::now();
-        let taken = basket.take(LONG, Call::Urgent);
-        assert!(taken == [0, 1] && began.elapsed() < LONG);
-        pool.submit([(None, 2)], 1);
+        let taken = basket.take(PATIENCE, Call::Urgent);
+        assert!(taken == [0, 1] && began.elapsed() < PATIENCE);
+        pool.submit([((None, 2), QUICK)]);
         while !basket.state().is_low {
             thread::yield_now();
         }
@@ -395,21 +457,50 @@ mod tests {
     }
 
     #[test]
+    fn threads_are_started_for_what_takes_long_and_kept() {
+        let basket = Basket::new(|_| true);
+        let mut pool = start(8, &basket);
+        let (go_on, hangs): (Vec<_>, Vec<_>) = (0..6).map(|_| hanging()).unzip();
+        let jobs = hangs.into_iter().zip(0..);
+        pool.submit(jobs.zip([Some(SOON), Some(SOON), Some(SOON), QUICK, QUICK, QUICK]));
+        assert_eq!(pool.hired, 4, "one for each that takes long, and one for those that do not");
+        wait_for(&pool, |jobs| jobs.todo.len() == 2);
+        drop(go_on);
+        assert_eq!(take(&basket, 6), [0, 1, 2, 3, 4, 5]);
+        wait_for(&pool, |jobs| jobs.idle.len() == 4);
+        let (go_on, hangs): (Vec<_>, Vec<_>) = (0..20).map(|_| hanging()).unzip();
+        let mut jobs = hangs.into_iter().zip(0..).map(|job| (job, None));
+        pool.submit(jobs.by_ref().take(4));
+        assert_eq!(pool.hired, 4, "there were some that slept");
+        pool.submit(jobs);
+        assert_eq!(pool.hired, 8, "and no more are allowed");
+        drop(go_on);
+        assert_eq!(take(&basket, 20), (0..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn where_the_system_gives_no_more_threads_those_that_there_are_do_all() {
+        let basket = Basket::new(|_| true);
+        let mut pool = start(4, &basket);
+        pool.hire = Box::new(|_| Err(io::Error::other("no more")));
+        pool.submit((0..10).map(|number| ((None, number), None)));
+        assert!(pool.hired == 1 && pool.is_short);
+        assert_eq!(take(&basket, 10), (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn what_a_hanging_thread_leaves_lying_is_done_by_others() {
         let basket = Basket::new(|_| true);
-        let pool = start(4, &basket);
+        let mut pool = start(4, &basket);
         let ((one_goes_on, one_hangs), (other_goes_on, other_hangs)) = (hanging(), hanging());
-        pool.submit([(one_hangs, 0), (other_hangs, 1), (None, 2)], 1);
-        // Until a thread has met the first job that hangs.
-        while pool.queue.state().todo.len() == 3 {
-            thread::yield_now();
+        pool.submit([(one_hangs, 0), (other_hangs, 1), (None, 2)].map(|job| (job, QUICK)));
+        for lying in [2, 1] {
+            // Until another thread has met a job that hangs: a job was taken then, and the next time none.
+            wait_for(&pool, |jobs| jobs.todo.len() == lying);
+            pool.submit([]);
+            assert_eq!(pool.hired, 3 - lying);
+            pool.submit([]);
         }
-        // The second one hangs as well.
-        pool.submit([], 0);
-        while pool.queue.state().todo.len() == 2 {
-            thread::yield_now();
-        }
-        pool.submit([], 0);
         assert_eq!(take(&basket, 1), [2], "not behind the other that hangs");
         drop((one_goes_on, other_goes_on));
         assert_eq!(take(&basket, 2), [0, 1]);
@@ -418,12 +509,10 @@ mod tests {
     #[test]
     fn what_a_thread_brought_before_it_hung_is_taken() {
         let basket = Basket::new(|_| true);
-        let pool = start(1, &basket);
+        let mut pool = start(1, &basket);
         let (_go_on, hangs) = hanging();
-        pool.submit([(None, 0), (hangs, 1)], 1);
-        while !pool.queue.state().todo.is_empty() {
-            thread::yield_now();
-        }
+        pool.submit([(None, 0), (hangs, 1)].map(|job| (job, QUICK)));
+        wait_for(&pool, |jobs| jobs.todo.is_empty());
         assert_eq!(basket.take(Duration::ZERO, Call::Low), [0]);
     }
 
