@@ -1,7 +1,6 @@
 //! `doctor`: gathers the facts that `advise::diagnose` judges. It reads only: no file, queue, key or index is changed.
 
 use std::future::Future;
-use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{self, Path};
 use std::sync::Arc;
@@ -44,7 +43,7 @@ const CLOCK_TRIES: usize = 8;
 const LARGEST: usize = 10;
 
 /// Directories held open while walking.
-const HELD: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+const HELD: usize = 256;
 
 /// Examines what an agent with this configuration would meet; only its first root is looked at.
 #[must_use]

@@ -12,7 +12,7 @@ use crate::model::{Handover, Spreading, Timestamp};
 use crate::store::{DirId, RootId, SeenFile, Transaction};
 
 /// Rows collected before they are committed though more are coming.
-const MAX_ROWS: usize = 512;
+const MAX_ROWS: usize = 2048;
 
 /// Handovers held at most: beyond it all of them are let go.
 const MOST_HELD: usize = 2048;

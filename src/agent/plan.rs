@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +23,7 @@ use crate::store::{DirId, Lock, RootId, Store, StoreError};
 const LOOKS: usize = 15;
 
 /// Directories held open while walking.
-const HELD: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+const HELD: usize = 256;
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]

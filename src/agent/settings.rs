@@ -56,7 +56,12 @@ fn tree(config: &Config) -> TreeOptions {
             config::Refresh::Plain => Refresh::Plain,
         },
         one_file_system: config.one_file_system,
-        max_open: at_least_one(config.max_open_dirs.unwrap_or_else(directories_to_hold)),
+        max_open: if config.mode == config::Mode::Once && config.baseline {
+            // Each directory is looked at once, and none of its files but for those whose type is not known.
+            0
+        } else {
+            config.max_open_dirs.unwrap_or_else(directories_to_hold)
+        },
     }
 }
 

@@ -3,7 +3,6 @@
 //! At most so many, for descriptors are few. For one more that one goes which nobody asked for since the hand came by
 //! last (the clock algorithm): nearly the least recently used, without a list that every look puts into another order.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::handle::Handle;
@@ -25,8 +24,8 @@ struct HeldDirectory {
 }
 
 impl HeldOpen {
-    pub(super) fn new(most: NonZeroUsize) -> Self {
-        Self { most: most.get(), directories: Numbered::default(), hand: 0 }
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, directories: Numbered::default(), hand: 0 }
     }
 
     pub(super) fn get(&mut self, id: u64) -> Option<Arc<Handle>> {
@@ -38,6 +37,9 @@ impl HeldOpen {
     /// Holds one more. What is not held any more for it comes back, to be closed where nobody waits for that.
     #[must_use]
     pub(super) fn put(&mut self, id: u64, handle: Arc<Handle>) -> [Option<Arc<Handle>>; 2] {
+        if self.most == 0 {
+            return [Some(handle), None];
+        }
         let before = self.remove(id);
         let is_full = self.directories.len() >= self.most;
         let spares = |held: &mut HeldDirectory| std::mem::take(&mut held.used);

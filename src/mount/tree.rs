@@ -1,6 +1,5 @@
 //! A root and what lies below it, reached through held descriptors.
 
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -38,8 +37,8 @@ pub struct TreeOptions {
     pub refresh: Refresh,
     /// Whether mount points below the root are left alone.
     pub one_file_system: bool,
-    /// The most directories held open.
-    pub max_open: NonZeroUsize,
+    /// The most directories held open; with 0 none is, and each look costs finding the directory.
+    pub max_open: usize,
 }
 
 /// What an inode is.
@@ -184,7 +183,7 @@ impl Tree {
     }
 
     /// The names of a directory of which nothing is held, and the stamp that came with finding it or that the client
-    /// remembers from before: no RPC asks for it. The directory is held afterwards.
+    /// remembers from before: no RPC asks for it. The directory is held afterwards, if any are.
     ///
     /// It is opened for reading where it is found: to open one that is held costs another GETATTR.
     pub fn first_names(&self, id: u64, path: &RelPath) -> Result<(Stamp, Listing), MountError> {
@@ -193,8 +192,11 @@ impl Tree {
         let stamp = stat(&opened, path, AtFlags::STATX_DONT_SYNC)?.stamp;
         names::drop_cached_names(&opened);
         let listing = names::list(&opened, path, false);
-        let held = opened.directory_at(b".", Purpose::Hold, self.options.one_file_system).map_err(failed)?;
-        self.hold(id, Arc::new(held));
+        if self.options.max_open > 0 {
+            let held =
+                opened.directory_at(b".", Purpose::Hold, self.options.one_file_system).map_err(failed)?;
+            self.hold(id, Arc::new(held));
+        }
         Ok((stamp, listing))
     }
 
@@ -288,7 +290,10 @@ mod tests {
     use crate::mount::{Coverage, EntryKind};
 
     fn open_tree(path: &Path) -> Tree {
-        let max_open = NonZeroUsize::new(4).unwrap();
+        open_holding(path, 4)
+    }
+
+    fn open_holding(path: &Path, max_open: usize) -> Tree {
         Tree::open(path, TreeOptions { refresh: Refresh::Force, one_file_system: true, max_open }).unwrap()
     }
 
@@ -386,6 +391,16 @@ mod tests {
             tree.directory(number, &RelPath::from(number.to_string().as_str())).unwrap();
         }
         assert_eq!(tree.held().len(), 4);
+    }
+
+    #[test]
+    fn holds_none_where_none_is_to_be_held() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("a")).unwrap();
+        let (tree, path) = (open_holding(folder.path(), 0), RelPath::from("a"));
+        assert_eq!(tree.first_names(1, &path).unwrap().1.coverage, Coverage::Complete);
+        tree.directory(2, &path).unwrap();
+        assert_eq!(tree.held().len(), 0);
     }
 
     #[test]

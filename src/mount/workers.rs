@@ -94,8 +94,10 @@ impl<J: Send + 'static> Workers<J> {
         let others = state.idle.len().saturating_sub(wanted);
         let woken = state.idle.split_off(others);
         drop(state);
-        woken.iter().for_each(|sleeper| sleeper.wake());
         self.hire(wanted - woken.len());
+        for sleeper in woken {
+            sleeper.wake();
+        }
     }
 
     /// Starts so many threads, as far as that is allowed; if the system gives none, those that there are do the work.

@@ -213,7 +213,7 @@ fn configure(chance: &mut Chance) -> Config {
         delay: chance.of(&[MILLISECOND, 20 * MILLISECOND, 150 * MILLISECOND]),
         commit_delay: milliseconds(chance.of(&[0, 20, 200])),
         in_flight: usize::try_from(1 + chance.below(8)).expect("a small number"),
-        max_open: chance.of(&[1, 2, 64]),
+        max_open: chance.of(&[0, 1, 2, 64]),
         outbox_max: u64::MAX,
     }
 }

@@ -148,11 +148,7 @@ fn settings(config: &Config, once: bool) -> Settings {
         send_moved: config.send_moved,
         rules: RULES.get_or_init(FileRules::default).clone(),
         accept_mount: false,
-        tree: TreeOptions {
-            refresh: Refresh::Force,
-            one_file_system: true,
-            max_open: at_least_one(config.max_open),
-        },
+        tree: TreeOptions { refresh: Refresh::Force, one_file_system: true, max_open: config.max_open },
         max_in_flight: at_least_one(config.in_flight),
         commit_delay: config.commit_delay,
         patience: Duration::from_secs(10),
