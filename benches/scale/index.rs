@@ -17,6 +17,8 @@ use crate::{MEGABYTE, create_files};
 const IN_LARGE: u32 = 10_000;
 /// Directories in one commit.
 const DIRECTORIES_A_COMMIT: usize = 50;
+/// Files that arrive in it, one after the other.
+const ARRIVALS: u32 = 8;
 /// Longer than a stamp is young.
 const AGED: Duration = Duration::from_secs(3);
 
@@ -162,7 +164,7 @@ fn size_of(state: &Path) -> u64 {
 }
 
 /// The CPU time of one listing of a large directory by an agent that knows no other: what it takes beside that would hide
-/// it in the noise. The arrival makes two listings, the second to confirm the first; its file is read and put on record.
+/// it in the noise. Each arrival makes two listings, the second to confirm the first; its file is read and put on record.
 fn compare(folder: &Path) -> Duration {
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/copilot-output/2026/11/20/job-20000000.tgz");
     let (root, state, events) = (folder.join("alone"), folder.join("its-state"), folder.join("its-events"));
@@ -178,13 +180,16 @@ fn compare(folder: &Path) -> Duration {
     sleep(Duration::from_secs(5));
     let idle = agent.cpu().saturating_sub(quiet) / 5;
     let (began, before) = (Instant::now(), agent.cpu());
-    fs::copy(sample, root.join(".staged")).unwrap();
-    fs::rename(root.join(".staged"), root.join("large/new.tgz")).unwrap();
-    let found = || fs::read_to_string(&events).ok().filter(|text| text.contains("large/new.tgz"));
-    agent.until(Duration::from_millis(100), found);
-    sleep(AGED);
+    for number in 0..ARRIVALS {
+        let name = format!("large/new-{number}.tgz");
+        fs::copy(sample, root.join(".staged")).unwrap();
+        fs::rename(root.join(".staged"), root.join(&name)).unwrap();
+        let found = || fs::read_to_string(&events).ok().filter(|text| text.contains(&name));
+        agent.until(Duration::from_millis(100), found);
+        sleep(AGED);
+    }
     let spent = agent.cpu().saturating_sub(before);
     let beside = idle.mul_f64(began.elapsed().as_secs_f64());
     agent.stop();
-    spent.checked_sub(beside).expect("a machine that is not too busy to tell") / 2
+    spent.checked_sub(beside).expect("a machine that is not too busy to tell") / (2 * ARRIVALS)
 }

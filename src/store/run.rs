@@ -1,22 +1,28 @@
 //! How a run of files becomes a row: each told by what differs from the one before, since neighbours in a directory
 //! have names, numbers and times that are alike. The hash, which is like no other, is more than half of what is left.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::{Seq, Stamp, Timestamp};
 
-use super::seen::{Content, SeenFile};
+use super::seen::{Content, RUN_FILES, SeenFile};
 use super::{StoreError, codec};
 
 /// At most so many bytes of a file besides its name.
 pub(super) const RECORD_BYTES: usize = 112;
 
+/// `P` is what is written, or what it is read into.
 #[derive(Serialize, Deserialize)]
-enum StoredRun<'a> {
+enum StoredRun<P> {
     V1(Vec<SeenFile>),
-    #[serde(borrow)]
-    V2(Vec<Packed<'a>>),
+    V2(P),
 }
+
+/// Packed files, unpacked one after the other as they are read.
+struct Unpacked(Vec<SeenFile>);
 
 /// A file, as it differs from the one before it in the run. Differences wrap: every value comes back as it was.
 #[derive(Serialize, Deserialize)]
@@ -53,17 +59,35 @@ pub(super) fn encode(files: &[SeenFile]) -> Vec<u8> {
 ///
 /// Fails with [`StoreError::Damaged`] on what no version of this program wrote.
 pub(super) fn decode(value: &[u8]) -> Result<Vec<SeenFile>, StoreError> {
-    let packed = match codec::decode(value, "a run of files")? {
-        StoredRun::V1(files) => return Ok(files),
-        StoredRun::V2(packed) => packed,
-    };
-    let mut files = Vec::with_capacity(packed.len());
-    let first = nothing();
-    for file in &packed {
-        let file = unpack(file, files.last().unwrap_or(&first));
-        files.push(file.ok_or(StoreError::Damaged { what: "a run of files" })?);
-    }
+    let (StoredRun::V1(files) | StoredRun::V2(Unpacked(files))) = codec::decode(value, "a run of files")?;
     Ok(files)
+}
+
+impl<'de> Deserialize<'de> for Unpacked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Unpacking;
+
+        impl<'de> Visitor<'de> for Unpacking {
+            type Value = Unpacked;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("packed files")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut packed: A) -> Result<Unpacked, A::Error> {
+                // What is told there of their number may be damage.
+                let mut files = Vec::with_capacity(packed.size_hint().unwrap_or(0).min(RUN_FILES));
+                let first = nothing();
+                while let Some(file) = packed.next_element::<Packed<'_>>()? {
+                    let file = unpack(&file, files.last().unwrap_or(&first));
+                    files.push(file.ok_or_else(|| A::Error::custom("a name shares more than there is"))?);
+                }
+                Ok(Unpacked(files))
+            }
+        }
+
+        deserializer.deserialize_seq(Unpacking)
+    }
 }
 
 /// What the first file of a run differs from.
@@ -181,14 +205,15 @@ mod tests {
             }
         };
         let files: Vec<SeenFile> = (1_000..1_048).map(file).collect();
-        let (packed, plain) = (encode(&files).len(), codec::encode(&StoredRun::V1(files)).len());
+        let (packed, plain) =
+            (encode(&files).len(), codec::encode(&StoredRun::<Vec<Packed<'_>>>::V1(files)).len());
         assert!(packed < 48 * 58, "{packed} bytes of {plain}");
     }
 
     #[test]
     fn reads_runs_of_the_first_format() {
         let files = vec![SeenFile { name: b"a".to_vec(), ..nothing() }];
-        assert_eq!(decode(&codec::encode(&StoredRun::V1(files.clone()))).unwrap(), files);
+        assert_eq!(decode(&codec::encode(&StoredRun::<Vec<Packed<'_>>>::V1(files.clone()))).unwrap(), files);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::medium::{Batch, Medium};
 use super::{DirId, Store, StoreError, codec, keys, run};
 
 /// Files in a run.
-const RUN_FILES: usize = 64;
+pub(super) const RUN_FILES: usize = 64;
 
 /// What is known of a name's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,9 +58,9 @@ pub type Known = Vec<KnownFile>;
 impl Store {
     /// Every file known of `dir`.
     pub fn known(&self, dir: DirId) -> Result<Known, StoreError> {
-        let mut known = Known::new();
-        for entry in self.db.scan_prefix(keys::runs_of(dir)) {
-            let (key, value) = entry?;
+        let rows = self.db.scan_prefix(keys::runs_of(dir)).collect::<Result<Vec<_>, _>>()?;
+        let mut known = Known::with_capacity(rows.len() * RUN_FILES);
+        for (key, value) in rows {
             let run = keys::last_u32(&key).ok_or(StoreError::Damaged { what: "a run's key" })?;
             known.extend(run::decode(&value)?.into_iter().map(|file| KnownFile { run, file }));
         }
