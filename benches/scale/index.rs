@@ -141,7 +141,7 @@ fn put_files(
         );
         let content = Content::Hashed(ContentHash(hash));
         let seq = u64::from(number) + 1;
-        let file = SeenFile { name: name.into_bytes(), stamp, content, seq, gone_since: None };
+        let file = SeenFile { name: name.as_bytes().into(), stamp, content, seq, gone_since: None };
         transaction.put_seen(root, dir, None, file);
     }
 }

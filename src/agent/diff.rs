@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::table::Children;
-use crate::model::{RelPath, Spreading, Timestamp};
+use crate::model::{Name, RelPath, Spreading, Timestamp};
 use crate::mount::{Coverage, Entry, EntryKind, Listing};
 use crate::rules::{FileRules, Judgement};
 use crate::store::{Content, DirId, Known, KnownFile};
@@ -30,7 +30,7 @@ pub(super) struct View<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct News {
     /// The name.
-    pub name: Box<[u8]>,
+    pub name: Name,
     /// The number that came with it.
     pub fileid: u64,
     /// Whether its type came with it: a regular file then.
@@ -67,7 +67,7 @@ pub(super) fn diff(listing: &Listing, view: &View<'_>) -> Diff {
         match entry.kind {
             EntryKind::Other => {}
             EntryKind::Directory => diff.directory(entry, view),
-            EntryKind::Unknown if view.children.contains_key(&entry.name) => diff.directory(entry, view),
+            EntryKind::Unknown if view.children.contains_key(&*entry.name) => diff.directory(entry, view),
             EntryKind::File | EntryKind::Unknown => diff.file(entry, *known, view),
         }
     }
@@ -103,8 +103,7 @@ impl<'a> Records<'a> {
             |entry: &Entry| if of_file(entry) { found(entry, by_number.get(&entry.fileid)) } else { None };
         let mut of_entries: Vec<_> = entries().map(by_their_number).collect();
         let left = absent.iter().zip(0..).filter_map(|(known, place)| Some((*known.as_ref()?, place)));
-        let by_name: HashMap<&[u8], usize> =
-            left.map(|(known, place)| (known.file.name.as_slice(), place)).collect();
+        let by_name: HashMap<&[u8], usize> = left.map(|(known, place)| (&*known.file.name, place)).collect();
         for (entry, record) in entries().zip(&mut of_entries) {
             if record.is_none() && of_file(entry) {
                 let place = by_name.get(&*entry.name);
@@ -118,7 +117,7 @@ impl<'a> Records<'a> {
 impl Diff {
     fn directory(&mut self, entry: &Entry, view: &View<'_>) {
         if view.rules.enters(view.path, &entry.name) {
-            self.directories.push((entry.name.clone(), entry.fileid));
+            self.directories.push((Box::from(&*entry.name), entry.fileid));
         }
     }
 
@@ -146,8 +145,10 @@ impl Diff {
         let waiting: HashSet<&[u8]> = waiting.map(|entry| &*entry.name).collect();
         let gone = view.waiting.keys().filter(|name| !waiting.contains(name.as_slice())).cloned();
         self.gone_waiting.extend(gone);
-        let children: HashSet<DirId> =
-            names(EntryKind::Directory).filter_map(|entry| view.children.get(&entry.name)).copied().collect();
+        let children: HashSet<DirId> = names(EntryKind::Directory)
+            .filter_map(|entry| view.children.get(&*entry.name))
+            .copied()
+            .collect();
         self.gone_directories.extend(view.children.values().filter(|child| !children.contains(child)));
         // In a fixed order, so that the same listings lead to the same schedule.
         self.gone_directories.sort_unstable();
@@ -195,7 +196,7 @@ mod tests {
 
     fn known(name: &str, fileid: u64, gone: bool) -> KnownFile {
         let file = SeenFile {
-            name: name.into(),
+            name: name.as_bytes().into(),
             stamp: Stamp { fileid, ..Stamp::default() },
             content: Content::Hashed(ContentHash([0; 32])),
             seq: 1,

@@ -123,7 +123,7 @@ impl Engine {
             return;
         }
         if task.read == Read::AsSeen {
-            return self.take_as_seen(task.dir, task.name, stamp.fileid, now);
+            return self.take_as_seen(task.dir, task.name.into(), stamp.fileid, now);
         }
         let reason = self.reason_so_far(&task, stamp).unwrap_or(WaitReason::Settling);
         self.wait(&task, stamp, reason, now, false);
@@ -195,7 +195,7 @@ impl Engine {
     fn record(&mut self, task: FileTask, stamp: Stamp, content: Content, now: Now) {
         let (root, run) = (self.root_of(task.dir), task.known.as_ref().map(|known| known.run));
         let seq = task.known.map_or(0, |known| known.file.seq);
-        let file = SeenFile { name: task.name, stamp, content, seq, gone_since: None };
+        let file = SeenFile { name: task.name.into(), stamp, content, seq, gone_since: None };
         self.pending.fileids.insert(stamp.fileid);
         self.touch(task.dir, now).put_seen(root, task.dir, run, file);
     }
@@ -224,7 +224,7 @@ impl Engine {
             experiments: reading.experiments,
         };
         let content = Content::Hashed(reading.blake3);
-        let file = SeenFile { name: task.name, stamp, content, seq: 0, gone_since: None };
+        let file = SeenFile { name: task.name.into(), stamp, content, seq: 0, gone_since: None };
         self.pending.fileids.insert(stamp.fileid);
         if is_held {
             self.pending.hold(task.dir, Held { root, run, file, handover }, now);

@@ -10,7 +10,7 @@ use super::recorder::Arrivals;
 use super::table::Directory;
 use crate::clock::Now;
 use crate::event::Event;
-use crate::model::{Stamp, Timestamp};
+use crate::model::{Name, Stamp, Timestamp};
 use crate::mount::{Coverage, Listing, MountError};
 use crate::rules::Judgement;
 use crate::schedule::{MAX_RACY_AGE, ServerTime, Sighting};
@@ -415,7 +415,7 @@ impl Engine {
             if self.busy.contains(&(dir, item.name.to_vec())) {
                 pass.conclusive = false;
             } else if baseline && item.is_file && item.known.is_none() {
-                self.take_as_seen(dir, item.name.into(), item.fileid, now);
+                self.take_as_seen(dir, item.name, item.fileid, now);
             } else {
                 pass.todo.push(FileTask {
                     dir,
@@ -423,7 +423,7 @@ impl Engine {
                     fileid: Some(item.fileid),
                     // Its type did not come with its name.
                     read: if baseline && item.known.is_none() { Read::AsSeen } else { self.read_of(&item) },
-                    name: item.name.into(),
+                    name: item.name.to_vec(),
                     known: item.known,
                     judgement: item.judgement,
                     origin: Origin::Listing { began: pass.began.steady },
@@ -444,7 +444,7 @@ impl Engine {
     }
 
     /// A file that is there at first contact and is not wanted: its name and number are enough to know it by.
-    pub(super) fn take_as_seen(&mut self, dir: DirId, name: Vec<u8>, fileid: u64, now: Now) {
+    pub(super) fn take_as_seen(&mut self, dir: DirId, name: Name, fileid: u64, now: Now) {
         self.reporter.emit(&Event::Baselined);
         let (stamp, content) = (Stamp { fileid, ..Stamp::default() }, Content::Unread);
         let file = SeenFile { name, stamp, content, seq: 0, gone_since: None };

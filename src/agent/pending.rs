@@ -152,7 +152,7 @@ mod tests {
         };
         let (path, blake3) = (RelPath::from(second.to_string().as_str()), ContentHash([0; 32]));
         let file = SeenFile {
-            name: path.as_bytes().to_vec(),
+            name: path.as_bytes().into(),
             stamp,
             content: Content::Hashed(blake3),
             seq: 0,

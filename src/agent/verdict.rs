@@ -63,7 +63,7 @@ mod tests {
 
     fn seen(content: Content) -> SeenFile {
         let stamp = Stamp { fileid: 1, ..Stamp::default() };
-        SeenFile { name: b"a".to_vec(), stamp, content, seq: 1, gone_since: None }
+        SeenFile { name: b"a".as_slice().into(), stamp, content, seq: 1, gone_since: None }
     }
 
     fn reading(status: AnalysisStatus) -> Reading {

@@ -136,7 +136,10 @@ fn see(tree: &Tree, id: u64, path: &RelPath) -> Result<Seen, MountError> {
     let names = entries.len() as u64;
     let files =
         entries.iter().filter(|it| matches!(it.kind, EntryKind::File | EntryKind::Unknown)).count() as u64;
-    let directories =
-        entries.into_iter().filter(|it| it.kind == EntryKind::Directory).map(|it| it.name).collect();
+    let directories = entries
+        .into_iter()
+        .filter(|it| it.kind == EntryKind::Directory)
+        .map(|it| Box::from(&*it.name))
+        .collect();
     Ok(Seen { stamp, names, files, coverage, directories })
 }

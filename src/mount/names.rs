@@ -9,7 +9,7 @@ use rustix::fs::{Advice, FileType, Mode, OFlags, RawDir, fadvise, openat};
 use rustix::io::Errno;
 use walkdir::{DirEntryExt, WalkDir};
 
-use crate::model::RelPath;
+use crate::model::{Name, RelPath};
 
 use super::handle::Handle;
 use super::{Action, MountError};
@@ -45,7 +45,7 @@ impl From<FileType> for EntryKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The name.
-    pub name: Box<[u8]>,
+    pub name: Name,
     /// The number of the file that it names.
     pub fileid: u64,
     /// What it is.

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::model::{Seq, Stamp, Timestamp};
+use crate::model::{Name, Seq, Stamp, Timestamp};
 
 use super::seen::{Content, RUN_FILES, SeenFile};
 use super::{StoreError, codec};
@@ -93,7 +93,13 @@ impl<'de> Deserialize<'de> for Unpacked {
 /// What the first file of a run differs from.
 fn nothing() -> SeenFile {
     let stamp = Stamp { size: 0, mtime: Timestamp::default(), ctime: Timestamp::default(), fileid: 0 };
-    SeenFile { name: Vec::new(), stamp, content: Content::NotAFile, seq: 0, gone_since: None }
+    SeenFile {
+        name: Name::of_parts([b"", b"", b""]),
+        stamp,
+        content: Content::NotAFile,
+        seq: 0,
+        gone_since: None,
+    }
 }
 
 fn pack<'a>(file: &'a SeenFile, before: &SeenFile) -> Packed<'a> {
@@ -120,7 +126,7 @@ fn pack<'a>(file: &'a SeenFile, before: &SeenFile) -> Packed<'a> {
 fn unpack(packed: &Packed<'_>, before: &SeenFile) -> Option<SeenFile> {
     let (start, end) = (usize::from(packed.shared.0), usize::from(packed.shared.1));
     let last = before.name.len().checked_sub(end).filter(|last| start <= *last)?;
-    let name = [before.name.get(..start)?, packed.name, before.name.get(last..)?].concat();
+    let name = Name::of_parts([before.name.get(..start)?, packed.name, before.name.get(last..)?]);
     let mtime = Timestamp {
         seconds: before.stamp.mtime.seconds.wrapping_add(packed.mtime_seconds),
         nanoseconds: u32::from_le_bytes(packed.mtime_nanoseconds),
@@ -174,7 +180,13 @@ mod tests {
         let stamp = (number.clone(), time(), time(), number.clone());
         let stamp = stamp.prop_map(|(size, mtime, ctime, fileid)| Stamp { size, mtime, ctime, fileid });
         (name, stamp, content, number, prop::option::of(time())).prop_map(
-            |(name, stamp, content, seq, gone_since)| SeenFile { name, stamp, content, seq, gone_since },
+            |(name, stamp, content, seq, gone_since)| SeenFile {
+                name: name.into(),
+                stamp,
+                content,
+                seq,
+                gone_since,
+            },
         )
     }
 
@@ -197,7 +209,7 @@ mod tests {
             let seq = u64::from(number);
             let (mtime, ctime) = (time(number.wrapping_mul(77_777_777) % 999_000_000), time(999_000_000));
             SeenFile {
-                name: format!("job-{number:08}.tgz").into_bytes(),
+                name: format!("job-{number:08}.tgz").as_bytes().into(),
                 stamp: Stamp { size: 14_000 + seq, mtime, ctime, fileid: 100_000_000 + seq },
                 content: Content::Hashed(ContentHash(*blake3::hash(&number.to_be_bytes()).as_bytes())),
                 seq,
@@ -212,13 +224,13 @@ mod tests {
 
     #[test]
     fn reads_runs_of_the_first_format() {
-        let files = vec![SeenFile { name: b"a".to_vec(), ..nothing() }];
+        let files = vec![SeenFile { name: b"a".as_slice().into(), ..nothing() }];
         assert_eq!(decode(&codec::encode(&StoredRun::<Vec<Packed<'_>>>::V1(files.clone()))).unwrap(), files);
     }
 
     #[test]
     fn a_name_that_shares_more_than_there_is_is_damage() {
-        let file = SeenFile { name: b"a".to_vec(), ..nothing() };
+        let file = SeenFile { name: b"a".as_slice().into(), ..nothing() };
         let mut packed = pack(&file, &nothing());
         packed.shared = (0, 1);
         let value = codec::encode(&StoredRun::V2(vec![packed]));

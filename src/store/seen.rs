@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ContentHash, Seq, Stamp, Timestamp};
+use crate::model::{ContentHash, Name, Seq, Stamp, Timestamp};
 
 use super::medium::{Batch, Medium};
 use super::{DirId, Store, StoreError, codec, keys, run};
@@ -31,8 +31,7 @@ pub enum Content {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenFile {
     /// Its name.
-    #[serde(with = "serde_bytes")]
-    pub name: Vec<u8>,
+    pub name: Name,
     /// Its stamp when it was read.
     pub stamp: Stamp,
     /// Its content.
@@ -69,7 +68,7 @@ impl Store {
 
     /// What is known of the file `name` of `dir`.
     pub fn known_file(&self, dir: DirId, name: &[u8]) -> Result<Option<KnownFile>, StoreError> {
-        Ok(self.known(dir)?.into_iter().find(|known| known.file.name == name))
+        Ok(self.known(dir)?.into_iter().find(|known| *known.file.name == *name))
     }
 
     /// How many files are known in all, and how many of them are gone.
@@ -95,7 +94,7 @@ pub(super) struct RunEditor {
 struct EditedRuns {
     runs: BTreeMap<u32, Vec<SeenFile>>,
     /// The run of each name: a first look may bring hundreds of thousands at once.
-    places: HashMap<Vec<u8>, u32>,
+    places: HashMap<Name, u32>,
     last: Option<u32>,
 }
 
@@ -130,7 +129,7 @@ impl RunEditor {
         let edited = self.directories.entry(dir).or_default();
         edited.load(db, dir, run)?;
         if let Some(files) = edited.runs.get_mut(&run) {
-            files.retain(|file| file.name != name);
+            files.retain(|file| *file.name != *name);
             edited.places.remove(name);
         }
         Ok(())
@@ -164,7 +163,7 @@ impl EditedRuns {
 
     fn find(&mut self, name: &[u8]) -> Option<&mut SeenFile> {
         let run = self.places.get(name)?;
-        self.runs.get_mut(run)?.iter_mut().find(|file| file.name == name)
+        self.runs.get_mut(run)?.iter_mut().find(|file| *file.name == *name)
     }
 
     fn append(&mut self, db: &Medium, dir: DirId, file: SeenFile) -> Result<(), StoreError> {

@@ -18,7 +18,7 @@ fn stamp(fileid: u64) -> Stamp {
 
 fn seen(name: &[u8], fileid: u64, hash: u8) -> SeenFile {
     SeenFile {
-        name: name.to_vec(),
+        name: name.into(),
         stamp: stamp(fileid),
         content: Content::Hashed(ContentHash([hash; 32])),
         seq: 0,
@@ -216,7 +216,7 @@ proptest! {
         let mut found = BTreeMap::new();
         for dir in 1..3 {
             for known in store.known(DirId(dir)).unwrap() {
-                let name = String::from_utf8(known.file.name.clone()).unwrap();
+                let name = String::from_utf8(known.file.name.to_vec()).unwrap();
                 let number: u16 = name.trim_matches('-').parse().unwrap();
                 let Content::Hashed(hash) = known.file.content else { panic!("{known:?}") };
                 found.insert((dir, number), hash.0[0]);

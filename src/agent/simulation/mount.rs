@@ -289,7 +289,7 @@ impl Node for Held {
         let (names, error) = client.names(self.key, self.mount_id)?;
         let untold = client.no_types && !with_types;
         let entry = |(name, (fileid, kind)): (Vec<u8>, (u64, EntryKind))| Entry {
-            name: name.into(),
+            name: name.as_slice().into(),
             fileid,
             kind: if untold { EntryKind::Unknown } else { kind },
         };
