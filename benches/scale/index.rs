@@ -213,7 +213,7 @@ fn bare_listing(directory: &Path) -> Duration {
         while let Some(entry) = names.next() {
             count += u32::from(entry.unwrap().ino() > 0);
         }
-        spent += cpu_of_this_thread() - before;
+        spent += cpu_of_this_thread().saturating_sub(before);
         assert!(count >= IN_LARGE, "{count}");
     }
     spent / ARRIVALS

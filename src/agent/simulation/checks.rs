@@ -1,6 +1,6 @@
 //! What must hold once things have calmed down, reckoned from the facts of the world and not by the crate.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::contents::{content, is_archive};
 use super::machine::Machine;
@@ -23,6 +23,7 @@ pub(super) fn verify(machine: &Machine<'_>) -> Result<(), String> {
             *counts.entry(item).or_default() += 1;
         }
     }
+    check_refused(machine)?;
     check_items(machine, &counts)?;
     check_figures(machine, &handed_over, &known)
 }
@@ -42,6 +43,19 @@ fn handed_over(machine: &Machine<'_>) -> Result<BTreeMap<Seq, Message>, String> 
         return Err(format!("message {missing} of {last} never reached the queue"));
     }
     Ok(by_seq)
+}
+
+/// What the queue refused and did not take another time is on record as that.
+fn check_refused(machine: &Machine<'_>) -> Result<(), String> {
+    let Some(process) = &machine.process else { return Ok(()) };
+    let on_record = process.store.refused().map_err(|error| error.to_string())?;
+    let queue = machine.queue.state();
+    let mut known: HashSet<Seq> = on_record.into_iter().map(|(_, refused)| refused.seq).collect();
+    known.extend(queue.messages.iter().map(|message| message.seq));
+    match queue.refused.iter().find(|message| !known.contains(&message.seq)) {
+        Some(message) => Err(format!("{} was refused, and nothing is on record of that", message.path)),
+        None => Ok(()),
+    }
 }
 
 /// Every content that a file ever had.

@@ -19,7 +19,7 @@
 //! While a history runs, and after each: nothing that was there all the time is on record as gone; no directory goes
 //! unchecked for longer than the interval and a quarter while the mount answers. In the end: every file that stayed was handed over,
 //! once; every message's id is that of its path and content, of a file that lay there, whole; the queue got every number
-//! of the journal, the same each time; the statistics are those of the files.
+//! of the journal, the same each time, and what it refused is on record; the statistics are those of the files.
 //!
 //! Not told from what was seen, and so kept from happening: a name that gets a new file with the number that it had
 //! before, between two looks; a mount that is away, or a file that cannot be read, for longer than `--history`. Not

@@ -314,7 +314,8 @@ impl Messages {
                 return Ok(Some("too large".to_owned()));
             }
             state.messages.push(Message::of(handover));
-            if state.lose_confirms > 0 {
+            // Of a batch, some are confirmed before.
+            if state.lose_confirms > 0 && state.messages.len() % 2 == 0 {
                 state.lose_confirms -= 1;
                 state.life += 1;
             }
