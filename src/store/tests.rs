@@ -435,6 +435,29 @@ fn what_a_sink_has_is_remembered_beside_the_database() {
 }
 
 #[test]
+fn what_is_sent_again_is_refused_no_more_and_was_never_before_the_sink() {
+    let store = Store::in_memory(Memory::default()).unwrap();
+    commit_some(&store, 10);
+    for (sink, seqs) in [("amqp", 6..=8), ("redis", 7..=7)] {
+        store.attach(sink, 5).unwrap();
+        store.set_cursor(sink, 9).unwrap();
+        for seq in seqs {
+            store.refuse(sink, &Refused { seq, reason: "too large".to_owned() }).unwrap();
+        }
+    }
+    let refused = || -> Vec<_> {
+        store.refused().unwrap().into_iter().map(|(sink, refused)| format!("{sink} {}", refused.seq)).collect()
+    };
+    assert_eq!(store.requeue("amqp", 7).unwrap(), Some(Requeued { first: 7, count: 3 }));
+    assert_eq!(refused(), ["amqp 6", "redis 7"]);
+    assert_eq!(store.attached_after("amqp").unwrap(), 5);
+    assert_eq!(store.requeue("amqp", 3).unwrap(), Some(Requeued { first: 3, count: 4 }));
+    assert_eq!(refused(), ["redis 7"]);
+    assert_eq!(store.attached_after("amqp").unwrap(), 2);
+    assert_eq!(store.cursor("amqp").unwrap(), Some(SinkCursor { confirmed: 2 }));
+}
+
+#[test]
 fn what_another_journal_left_beside_the_database_is_not_believed() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = Store::open(other.path()).unwrap();
