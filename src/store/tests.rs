@@ -446,7 +446,12 @@ fn what_is_sent_again_is_refused_no_more_and_was_never_before_the_sink() {
         }
     }
     let refused = || -> Vec<_> {
-        store.refused().unwrap().into_iter().map(|(sink, refused)| format!("{sink} {}", refused.seq)).collect()
+        store
+            .refused()
+            .unwrap()
+            .into_iter()
+            .map(|(sink, refused)| format!("{sink} {}", refused.seq))
+            .collect()
     };
     assert_eq!(store.requeue("amqp", 7).unwrap(), Some(Requeued { first: 7, count: 3 }));
     assert_eq!(refused(), ["amqp 6", "redis 7"]);
