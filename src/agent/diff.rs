@@ -24,6 +24,8 @@ pub(super) struct View<'a> {
     pub(super) forget_before: Timestamp,
     /// Whether known files are looked at too: the audit for files rewritten in place.
     pub every_file: bool,
+    /// Whether it may have been away since these files were put on record.
+    pub is_back: bool,
 }
 
 /// A name that needs a look.
@@ -48,6 +50,9 @@ pub(super) struct Diff {
     pub news: Vec<News>,
     /// Sub-directories that are there, known or not, each with the number that came with it.
     pub directories: Vec<(Box<[u8]>, u64)>,
+    /// Known files that are there again with their directory: meanwhile they may have been known under another path, and
+    /// when that one is forgotten, they must not be.
+    pub back: Vec<KnownFile>,
     /// Known files that are not there any more.
     pub gone_files: Vec<KnownFile>,
     /// Known files that have been gone for long.
@@ -123,6 +128,7 @@ impl Diff {
 
     fn file(&mut self, entry: &Entry, known: Option<&KnownFile>, view: &View<'_>) {
         if !needs_look(entry, known, view) {
+            self.back.extend(known.filter(|_| view.is_back).cloned());
             return;
         }
         let judgement = view.rules.judge(view.path, &entry.name);
@@ -220,6 +226,7 @@ mod tests {
             rules: &FileRules::default(),
             forget_before: Timestamp { seconds: i64::from(!complete || every_file), nanoseconds: 0 },
             every_file,
+            is_back: !every_file,
         };
         let diff = diff(&Listing { entries: entries.to_vec(), coverage }, &view);
         (diff.news.iter().map(|news| String::from_utf8_lossy(&news.name).into_owned()).collect(), diff)
@@ -301,6 +308,7 @@ mod tests {
                 rules: &FileRules::default(),
                 forget_before: Timestamp { seconds: 1, nanoseconds: 0 },
                 every_file: false,
+                is_back: true,
             };
             let found = diff(&Listing { entries: entries.clone(), coverage: Coverage::Complete }, &view);
             let record = |entry: &Entry| files.iter().find(|known| *known.file.name == *entry.name);
@@ -322,6 +330,11 @@ mod tests {
                 .cloned()
                 .partition(|known| known.file.gone_since.is_some());
             prop_assert_eq!((found.forgotten_files, found.gone_files), (forgotten, gone));
+            let back: Vec<KnownFile> = entries
+                .iter()
+                .filter_map(|entry| record(entry).filter(|known| is_as_it_was(known, entry)).cloned())
+                .collect();
+            prop_assert_eq!(found.back, back);
         }
     }
 

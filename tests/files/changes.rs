@@ -168,6 +168,25 @@ fn a_renamed_directory_goes_on_to_be_watched() {
     check(change, &[("appeared", "c/2.tgz")], 3);
 }
 
+/// Its files were known elsewhere meanwhile, and must be known still when that is forgotten.
+#[test]
+fn a_directory_that_was_away_knows_its_files() {
+    let scout = Scout::new();
+    scout.put("a/1.tgz", &job(1));
+    scout.once(&[]);
+    for (from, to) in [("a", "c"), ("c", "a")] {
+        fs::rename(scout.path(from), scout.path(to)).unwrap();
+        scout.once(&[]);
+    }
+    eventually("the path that it had meanwhile to be forgotten", || {
+        scout.once(&["--history", "1ms"]);
+        (scout.ask(&["index", "stat"])["directories"] == 2).then_some(())
+    });
+    fs::rename(scout.path("a/1.tgz"), scout.path("a/2.tgz")).unwrap();
+    scout.once(&[]);
+    assert_eq!(scout.news(), news(&[("appeared", "a/1.tgz")]));
+}
+
 #[test]
 fn a_copy_is_news() {
     let change = |scout: &Scout| {
