@@ -128,7 +128,9 @@ impl Diff {
 
     fn file(&mut self, entry: &Entry, known: Option<&KnownFile>, view: &View<'_>) {
         if !needs_look(entry, known, view) {
-            self.back.extend(known.filter(|_| view.is_back).cloned());
+            // One that waits may have a record of the file that had its name before.
+            let is_that = |known: &&KnownFile| view.is_back && known.file.stamp.fileid == entry.fileid;
+            self.back.extend(known.filter(is_that).cloned());
             return;
         }
         let judgement = view.rules.judge(view.path, &entry.name);
@@ -250,6 +252,24 @@ mod tests {
         check(&[entry("link.tgz", 5, Other), entry("sub", 6, Unknown), entry(".nfs1", 7, File)], &[]);
         check(&[entry("dir", 5, Directory)], &[]);
         assert_eq!(compare(&[entry("seen.tgz", 1, File)], true, true).0, ["seen.tgz"]);
+    }
+
+    #[test]
+    fn back_is_only_the_file_that_is_on_record() {
+        let files = Known::from([known("slow.tgz", 1, false), known("same.tgz", 2, false)]);
+        let view = View {
+            path: &RelPath::root(),
+            known: &files,
+            children: &Children::new(),
+            waiting: &HashMap::from([(b"slow.tgz".to_vec(), 3)]),
+            rules: &FileRules::default(),
+            forget_before: Timestamp::default(),
+            every_file: false,
+            is_back: true,
+        };
+        let entries = [("slow.tgz", 3), ("same.tgz", 2)].map(|(name, id)| entry(name, id, EntryKind::File));
+        let found = diff(&Listing { entries: entries.into(), coverage: Coverage::Complete }, &view);
+        assert!(found.news.is_empty() && found.back == files[1..]);
     }
 
     #[test]
