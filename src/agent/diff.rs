@@ -24,8 +24,6 @@ pub(super) struct View<'a> {
     pub(super) forget_before: Timestamp,
     /// Whether known files are looked at too: the audit for files rewritten in place.
     pub every_file: bool,
-    /// Whether it may have been away since these files were put on record.
-    pub is_back: bool,
 }
 
 /// A name that needs a look.
@@ -50,9 +48,6 @@ pub(super) struct Diff {
     pub news: Vec<News>,
     /// Sub-directories that are there, known or not, each with the number that came with it.
     pub directories: Vec<(Box<[u8]>, u64)>,
-    /// Known files that are there again with their directory: meanwhile they may have been known under another path, and
-    /// when that one is forgotten, they must not be.
-    pub back: Vec<KnownFile>,
     /// Known files that are not there any more.
     pub gone_files: Vec<KnownFile>,
     /// Known files that have been gone for long.
@@ -128,9 +123,6 @@ impl Diff {
 
     fn file(&mut self, entry: &Entry, known: Option<&KnownFile>, view: &View<'_>) {
         if !needs_look(entry, known, view) {
-            // One that waits may have a record of the file that had its name before.
-            let is_that = |known: &&KnownFile| view.is_back && known.file.stamp.fileid == entry.fileid;
-            self.back.extend(known.filter(is_that).cloned());
             return;
         }
         let judgement = view.rules.judge(view.path, &entry.name);
@@ -228,7 +220,6 @@ mod tests {
             rules: &FileRules::default(),
             forget_before: Timestamp { seconds: i64::from(!complete || every_file), nanoseconds: 0 },
             every_file,
-            is_back: !every_file,
         };
         let diff = diff(&Listing { entries: entries.to_vec(), coverage }, &view);
         (diff.news.iter().map(|news| String::from_utf8_lossy(&news.name).into_owned()).collect(), diff)
@@ -252,24 +243,6 @@ mod tests {
         check(&[entry("link.tgz", 5, Other), entry("sub", 6, Unknown), entry(".nfs1", 7, File)], &[]);
         check(&[entry("dir", 5, Directory)], &[]);
         assert_eq!(compare(&[entry("seen.tgz", 1, File)], true, true).0, ["seen.tgz"]);
-    }
-
-    #[test]
-    fn back_is_only_the_file_that_is_on_record() {
-        let files = Known::from([known("slow.tgz", 1, false), known("same.tgz", 2, false)]);
-        let view = View {
-            path: &RelPath::root(),
-            known: &files,
-            children: &Children::new(),
-            waiting: &HashMap::from([(b"slow.tgz".to_vec(), 3)]),
-            rules: &FileRules::default(),
-            forget_before: Timestamp::default(),
-            every_file: false,
-            is_back: true,
-        };
-        let entries = [("slow.tgz", 3), ("same.tgz", 2)].map(|(name, id)| entry(name, id, EntryKind::File));
-        let found = diff(&Listing { entries: entries.into(), coverage: Coverage::Complete }, &view);
-        assert!(found.news.is_empty() && found.back == files[1..]);
     }
 
     #[test]
@@ -328,7 +301,6 @@ mod tests {
                 rules: &FileRules::default(),
                 forget_before: Timestamp { seconds: 1, nanoseconds: 0 },
                 every_file: false,
-                is_back: true,
             };
             let found = diff(&Listing { entries: entries.clone(), coverage: Coverage::Complete }, &view);
             let record = |entry: &Entry| files.iter().find(|known| *known.file.name == *entry.name);
@@ -350,11 +322,6 @@ mod tests {
                 .cloned()
                 .partition(|known| known.file.gone_since.is_some());
             prop_assert_eq!((found.forgotten_files, found.gone_files), (forgotten, gone));
-            let back: Vec<KnownFile> = entries
-                .iter()
-                .filter_map(|entry| record(entry).filter(|known| is_as_it_was(known, entry)).cloned())
-                .collect();
-            prop_assert_eq!(found.back, back);
         }
     }
 

@@ -208,7 +208,6 @@ impl Engine {
         };
         self.report_listing(dir, listing, &found, changed);
         self.take_gone(dir, &found, now);
-        self.take_back(dir, &found, now);
         for (name, fileid) in &found.directories {
             self.take_directory(dir, name, *fileid, not_before, now);
         }
@@ -258,8 +257,7 @@ impl Engine {
     }
 
     fn compare(&self, dir: DirId, listing: &Listing, known: &Known, now: Now) -> Diff {
-        let directory = self.table.get(dir);
-        let audit = directory.is_some_and(|directory| directory.audit);
+        let audit = self.table.get(dir).is_some_and(|directory| directory.audit);
         let first = (dir, Vec::new());
         let waiting = self.waiting.range(first..).take_while(|((of, _), _)| *of == dir);
         let waiting = waiting.map(|((_, name), row)| (name.clone(), row.stamp.fileid)).collect();
@@ -273,7 +271,6 @@ impl Engine {
                 rules: &self.settings.rules,
                 forget_before: now.wall.minus(self.settings.history),
                 every_file: audit && self.settings.audit_stat,
-                is_back: directory.is_some_and(|directory| directory.stamp.is_none()),
             },
         )
     }
@@ -308,14 +305,6 @@ impl Engine {
         }
         for name in &found.gone_waiting {
             self.stop_waiting(dir, name, now);
-        }
-    }
-
-    /// Puts files on record again that are where they were, so that they are known by this path and no other.
-    fn take_back(&mut self, dir: DirId, found: &Diff, now: Now) {
-        let root = self.root_of(dir);
-        for known in &found.back {
-            self.touch(dir, now).put_seen(root, dir, Some(known.run), known.file.clone());
         }
     }
 

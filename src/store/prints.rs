@@ -13,6 +13,9 @@ use super::{Content, DirId, RootId, SeenFile, Store, StoreError, codec, keys};
 /// Numbers of a block.
 const BLOCK_NUMBERS: u64 = 64;
 
+/// Paths by which a file is known at most, the latest: so that a block stays well below [`codec::MAX_VALUE_BYTES`].
+const MOST_PATHS: usize = 4;
+
 impl Store {
     /// Whether a file with this number, content and modification time was seen before, at whatever path.
     ///
@@ -41,8 +44,8 @@ pub(super) struct Print {
     slot: u8,
     /// Content and modification time.
     content: [u8; 8],
-    /// The path that had it last: when an earlier one is forgotten, the file is still known. `None` in rows of before it
-    /// was kept: those are known until their number goes to another file.
+    /// The path, for a file may have several, one after the other or at once: when one is forgotten, it is still known
+    /// by the others. `None` in rows of before it was kept: those are known until their number goes to another file.
     owner: Option<[u8; 4]>,
 }
 
@@ -110,13 +113,19 @@ impl BlockEditor {
         };
         let block = self.load(db, root, &file.stamp)?;
         let new = print_of(dir, file, &content);
-        block.retain(|known| known.slot != new.slot);
+        // Other paths of the same file stay: it may be back at one of them without being read again, or have several.
+        let is_same_file = |known: &Print| known.content == new.content && known.owner.is_some();
+        block.retain(|known| known.slot != new.slot || (is_same_file(known) && known.owner != new.owner));
+        if block.iter().filter(|known| known.slot == new.slot).count() >= MOST_PATHS
+            && let Some(first) = block.iter().position(|known| known.slot == new.slot)
+        {
+            block.remove(first);
+        }
         block.push(new);
         Ok(())
     }
 
-    /// Forgets the fingerprint of a file that is forgotten, unless its number went to another one since, or the file to
-    /// another path.
+    /// Forgets the fingerprint of a file at a path that is forgotten, unless its number went to another one since.
     pub(super) fn remove(
         &mut self,
         db: &Medium,
@@ -159,6 +168,39 @@ impl BlockEditor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Memory;
+
+    #[test]
+    fn a_file_is_known_by_its_latest_paths_and_its_number_by_its_latest_file() {
+        let (db, root) = (Medium::Memory(Memory::default()), RootId(1));
+        let file = |name: u64, fileid, content| SeenFile {
+            name: name.to_be_bytes().as_slice().into(),
+            stamp: Stamp { fileid, ..Stamp::default() },
+            content: Content::Hashed(ContentHash([content; 32])),
+            seq: 1,
+            gone_since: None,
+        };
+        let mut editor = BlockEditor::default();
+        for name in 0..100 {
+            for fileid in 0..BLOCK_NUMBERS {
+                editor.put(&db, root, DirId(1), &file(name, fileid, 1)).unwrap();
+            }
+        }
+        let of = |editor: &mut BlockEditor, fileid: u8| -> Vec<Print> {
+            let block = editor.load(&db, root, &Stamp::default()).unwrap();
+            block.iter().filter(|known| known.slot == fileid).copied().collect()
+        };
+        let latest =
+            [96, 97, 98, 99].map(|name| print_of(DirId(1), &file(name, 7, 1), &ContentHash([1; 32])));
+        assert_eq!(of(&mut editor, 7), latest);
+        let whole = editor.load(&db, root, &Stamp::default()).unwrap().clone();
+        assert!(codec::encode(&StoredBlock::V3(whole)).len() < codec::MAX_VALUE_BYTES);
+        editor.remove(&db, root, DirId(1), &file(98, 7, 1)).unwrap();
+        editor.put(&db, root, DirId(1), &file(97, 7, 1)).unwrap();
+        assert_eq!(of(&mut editor, 7), [latest[0], latest[3], latest[1]]);
+        editor.put(&db, root, DirId(1), &file(5, 7, 2)).unwrap();
+        assert_eq!(of(&mut editor, 7).len(), 1, "another file has its number now");
+    }
 
     #[test]
     fn reads_fingerprints_of_earlier_formats() {

@@ -187,6 +187,28 @@ fn a_directory_that_was_away_knows_its_files() {
     assert_eq!(scout.news(), news(&[("appeared", "a/1.tgz")]));
 }
 
+/// It is known by the name that is left when the other is forgotten.
+#[test]
+fn a_file_that_had_two_names_is_known_by_the_other() {
+    let scout = Scout::new();
+    scout.put("a/1.tgz", &job(1));
+    scout.put("b/0.tgz", &job(0));
+    scout.once(&[]);
+    fs::hard_link(scout.path("a/1.tgz"), scout.path("b/1.tgz")).unwrap();
+    scout.once(&[]);
+    fs::remove_file(scout.path("b/1.tgz")).unwrap();
+    eventually("the other name to be forgotten", || {
+        // Forgotten when its directory is listed.
+        scout.put("b/.other", b"");
+        scout.once(&["--history", "1ms"]);
+        fs::remove_file(scout.path("b/.other")).unwrap();
+        (scout.ask(&["index", "stat"])["gone"] == 0).then_some(())
+    });
+    fs::rename(scout.path("a/1.tgz"), scout.path("a/2.tgz")).unwrap();
+    scout.once(&[]);
+    assert_eq!(scout.news().len(), 2);
+}
+
 #[test]
 fn a_copy_is_news() {
     let change = |scout: &Scout| {
