@@ -20,7 +20,7 @@ use crate::{MEGABYTE, create_files};
 const IN_LARGE: u32 = 10_000;
 /// Directories in one commit.
 const DIRECTORIES_A_COMMIT: usize = 50;
-/// Files that arrive in it, one after the other.
+/// Files that arrive in the large directory, one after the other.
 const ARRIVALS: u32 = 8;
 /// Longer than a stamp is young.
 const AGED: Duration = Duration::from_secs(3);
@@ -168,8 +168,9 @@ fn size_of(state: &Path) -> u64 {
     files.map(|file| file.metadata().unwrap().blocks() * 512).sum()
 }
 
-/// The CPU time of one listing of a large directory, and of nothing but reading its names as often: by an agent that knows no other: what it takes beside that would hide
-/// it in the noise. Each arrival makes two listings, the second to confirm the first; its file is read and put on record.
+/// The CPU time of one listing of a large directory by an agent that knows no other, since what it takes beside that would
+/// hide it in the noise; and that of a bare reading of its names. Each arrival makes two listings, the second to confirm
+/// the first; its file is read and put on record.
 fn compare(folder: &Path) -> (Duration, Duration) {
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/copilot-output/2026/11/20/job-20000000.tgz");
     let (root, state, events) = (folder.join("alone"), folder.join("its-state"), folder.join("its-events"));

@@ -4,7 +4,7 @@
 //! lives on one of these threads; whoever waits for the answers waits at a basket and can do other things. The
 //! threads are never joined: the process ends without them.
 //!
-//! To wake a thread costs several times what a look at an unchanged directory does, and to start one a hundred times. So
+//! To wake a thread costs several times what a look at an unchanged directory does, and to start one far more. So
 //! jobs are handed in many at a time, with how long they are likely to take, and no more threads are kept at work than
 //! have it done soon; and of an outcome that may wait its taker hears only when few jobs are left, or a thread has none,
 //! or not at all if it comes soon anyway. Neither makes anything depend on a thread that hangs: if none took a job between
@@ -21,8 +21,8 @@ use std::{fmt, io};
 /// Bytes of a worker's stack: an unpacking takes some tens of kilobytes.
 const STACK_BYTES: usize = 512 * 1024;
 
-/// What lies there is to be done within this time: so many threads are set to work. It is some ten times what it costs
-/// to start one, and nobody waits for a look so dearly.
+/// What lies there is to be done within this time: so many threads are set to work. To start one takes as long where
+/// that is dear (3 ms in the guest kernel of `tests/nfs`), and nobody waits for a look so dearly.
 const SOON: Duration = Duration::from_millis(3);
 
 /// What a job counts for of which nobody knows how long it takes: it gets a thread.
