@@ -21,7 +21,8 @@ fn readings(root: &Path) -> BTreeMap<PathBuf, Reading> {
 
 fn read(path: &Path) -> Reading {
     let file = File::open(path).expect("a file that can be opened");
-    read_archive(file, &Limits::default(), &Redaction::default()).expect("a file that can be read")
+    read_archive(file, &mut [0; 4096], &Limits::default(), &Redaction::default())
+        .expect("a file that can be read")
 }
 
 /// Runs the generator, which `cargo test` builds too; `cargo test --test examples` does not.

@@ -20,10 +20,12 @@ pub(crate) fn check(data: &[u8]) {
         &wrapped
     };
     let redaction = Redaction::default();
-    let reading = read_archive(file, &LIMITS, &redaction).expect("a slice is always readable");
+    let reading =
+        read_archive(file, &mut [0; 16_384], &LIMITS, &redaction).expect("a slice is always readable");
     check_reading(&reading, file);
     let trickle = Trickle { rest: file, step: 1 + data.len() % 700 };
-    let again = read_archive(trickle, &LIMITS, &redaction).expect("a slice is always readable");
+    let again =
+        read_archive(trickle, &mut [0; 1000], &LIMITS, &redaction).expect("a slice is always readable");
     assert_eq!(again, reading, "in pieces it reads differently");
 }
 

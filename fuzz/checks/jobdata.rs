@@ -15,8 +15,8 @@ pub(crate) fn check(data: &[u8]) {
     let key: &[u8] = if data.len().is_multiple_of(2) { b"BOINC_AUTHENTICATOR=" } else { b"my_password =" };
     let text = [before, key, secret.as_bytes(), b"\n", after].concat();
     let file = super::gzip_stored(&tar_of(&text));
-    let reading =
-        read_archive(&file[..], &Limits::default(), &REDACTION).expect("a slice is always readable");
+    let reading = read_archive(&file[..], &mut [0; 16_384], &Limits::default(), &REDACTION)
+        .expect("a slice is always readable");
     super::archive::check_reading(&reading, &file);
     let redacted = reading.jobdata_text.as_deref().expect("a whole archive with jobdata");
     let shown = format!("{reading:?} {}", serde_json::to_string(&reading.jobdata).expect("fields are JSON"));

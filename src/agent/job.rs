@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::buffers::Buffers;
 use crate::clock::Stopwatch;
 use crate::intake::{self, Limits, Reading, Redaction};
 use crate::model::{RelPath, Stamp, Timestamp};
@@ -202,6 +203,8 @@ pub(super) struct Reader {
     pub limits: Limits,
     /// What is left out.
     pub redaction: Redaction,
+    /// Where it is read into.
+    pub buffers: Buffers,
 }
 
 /// Does a job; blocks for as long as the mount does.
@@ -310,9 +313,10 @@ fn read(
     if tree.stat_open(&file, &task.path)? != before {
         return Ok(ReadOutcome::Unsteady);
     }
+    let mut buffer = reader.buffers.get(before.stamp.size);
     let content = match task.judgement {
-        Judgement::Archive => intake::read_archive(&file, &reader.limits, &reader.redaction),
-        Judgement::Plain | Judgement::Ignored => intake::read_plain(&file),
+        Judgement::Archive => intake::read_archive(&file, &mut buffer, &reader.limits, &reader.redaction),
+        Judgement::Plain | Judgement::Ignored => intake::read_plain(&file, &mut buffer),
     };
     let reading =
         content.map_err(|error: io::Error| MountError::from_io(Action::Read, &task.path, &error))?;

@@ -9,6 +9,7 @@
 
 mod agenda;
 mod appointments;
+mod buffers;
 mod control;
 mod diff;
 mod doctor;

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use super::buffers::Buffers;
 use super::engine::Settings;
 use super::job::Reader;
 use super::run::attached;
@@ -77,7 +78,7 @@ pub(super) fn crew(config: &Config) -> Result<Crew, RedactionError> {
         jobdata_bytes: config.limits.max_jobdata,
     };
     let redaction = Redaction::new(&config.redact)?;
-    Ok(Crew { workers: config.workers, reader: Reader { limits, redaction } })
+    Ok(Crew { workers: config.workers, reader: Reader { limits, redaction, buffers: Buffers::default() } })
 }
 
 /// What the sinks are told.

@@ -32,7 +32,7 @@ pub(super) struct Contents {
 }
 
 /// Reads all of `unpacked`: the tar, what follows its end mark, and so the checksum of the gzip data.
-pub(super) fn walk<R: Read>(unpacked: &mut Unpacked<R>, limits: &Limits) -> Result<Contents, Fault> {
+pub(super) fn walk<R: Read>(unpacked: &mut Unpacked<'_, R>, limits: &Limits) -> Result<Contents, Fault> {
     let mut contents = Contents::default();
     let mut said = Extension::default();
     let mut headers = 0;
@@ -71,7 +71,7 @@ struct Member {
 }
 
 fn take_member<R: Read>(
-    unpacked: &mut Unpacked<R>,
+    unpacked: &mut Unpacked<'_, R>,
     member: &Member,
     limits: &Limits,
     contents: &mut Contents,
@@ -99,7 +99,7 @@ fn take_member<R: Read>(
 /// One block of zeros is taken for the end mark, though there should be two: GNU tar reads such an archive to the end with
 /// a mere warning, and a cut can leave it behind only inside whole gzip data, where the writer itself must have stopped
 /// between the two blocks. No block at all is a cut tar, which GNU tar accepts in silence.
-fn next_header<R: Read>(unpacked: &mut Unpacked<R>, first: bool) -> Result<Option<Header>, Fault> {
+fn next_header<R: Read>(unpacked: &mut Unpacked<'_, R>, first: bool) -> Result<Option<Header>, Fault> {
     let mut header = Header::new_old();
     let filled = unpacked.fill(header.as_mut_bytes())?;
     if filled < header.as_bytes().len() {
@@ -123,7 +123,7 @@ fn checksum(header: &Header) -> u32 {
 }
 
 /// Reads over the further blocks of an old GNU sparse file's map, which its size does not count.
-fn skip_sparse_map<R: Read>(unpacked: &mut Unpacked<R>, header: &Header) -> Result<(), Fault> {
+fn skip_sparse_map<R: Read>(unpacked: &mut Unpacked<'_, R>, header: &Header) -> Result<(), Fault> {
     let mut more = header.entry_type() == EntryType::GNUSparse
         && header.as_gnu().is_some_and(tar::GnuHeader::is_extended);
     while more {
@@ -137,7 +137,7 @@ fn skip_sparse_map<R: Read>(unpacked: &mut Unpacked<R>, header: &Header) -> Resu
     Ok(())
 }
 
-fn read_extension<R: Read>(unpacked: &mut Unpacked<R>, size: u64) -> Result<Vec<u8>, Fault> {
+fn read_extension<R: Read>(unpacked: &mut Unpacked<'_, R>, size: u64) -> Result<Vec<u8>, Fault> {
     if size > MAX_EXTENSION_BYTES {
         return Err(Fault::Extension(MAX_EXTENSION_BYTES));
     }
@@ -145,7 +145,7 @@ fn read_extension<R: Read>(unpacked: &mut Unpacked<R>, size: u64) -> Result<Vec<
 }
 
 /// Reads a member's data, whose size the caller has bounded, and its padding.
-fn read_data<R: Read>(unpacked: &mut Unpacked<R>, size: u64) -> Result<Vec<u8>, Fault> {
+fn read_data<R: Read>(unpacked: &mut Unpacked<'_, R>, size: u64) -> Result<Vec<u8>, Fault> {
     let mut data = vec![0; usize::try_from(size).map_err(|_| Fault::DamagedTar)?];
     if unpacked.fill(&mut data)? < data.len() {
         return Err(Fault::CutTar);
@@ -155,12 +155,12 @@ fn read_data<R: Read>(unpacked: &mut Unpacked<R>, size: u64) -> Result<Vec<u8>, 
 }
 
 /// Reads over a member's data and its padding.
-fn skip_data<R: Read>(unpacked: &mut Unpacked<R>, size: u64) -> Result<(), Fault> {
+fn skip_data<R: Read>(unpacked: &mut Unpacked<'_, R>, size: u64) -> Result<(), Fault> {
     skip_whole(unpacked, size)?;
     skip_whole(unpacked, padding_of(size))
 }
 
-fn skip_whole<R: Read>(unpacked: &mut Unpacked<R>, count: u64) -> Result<(), Fault> {
+fn skip_whole<R: Read>(unpacked: &mut Unpacked<'_, R>, count: u64) -> Result<(), Fault> {
     if unpacked.skip(count)? < count { Err(Fault::CutTar) } else { Ok(()) }
 }
 

@@ -55,26 +55,32 @@ pub struct Reading {
 
 /// Reads a file as a job archive: hash, gzip, tar and `jobdata` in one pass.
 ///
-/// The hash is of the whole file whatever its structure: after a fault the rest is read all the same. An error is the source's own,
-/// unchanged; then nothing is known of the file.
-pub fn read_archive(source: impl Read, limits: &Limits, redaction: &Redaction) -> io::Result<Reading> {
+/// As much is read at a time as `buffer` takes, which must not be empty; what is in it means nothing. The hash is of the whole file
+/// whatever its structure: after a fault the rest is read all the same. An error is the source's own, unchanged; then nothing is
+/// known of the file.
+pub fn read_archive(
+    source: impl Read,
+    buffer: &mut [u8],
+    limits: &Limits,
+    redaction: &Redaction,
+) -> io::Result<Reading> {
     let mut source = Source::new(source);
-    let walked = walk(&mut Unpacked::new(&mut source, limits.unpacked_bytes), limits);
+    let walked = walk(&mut Unpacked::new(&mut source, buffer, limits.unpacked_bytes), limits);
     let walked = walked.map_err(|fault| match fault {
         _ if source.is_empty() => Fault::Empty,
         _ if !source.starts_as_gzip() => Fault::NoGzip,
         fault => fault,
     });
-    let (blake3, size) = source.finish()?;
+    let (blake3, size) = source.finish(buffer)?;
     Ok(match walked {
         Ok(contents) => whole(blake3, size, contents, redaction),
         Err(fault) => bare(blake3, size, fault.analysis()),
     })
 }
 
-/// Reads a file of any other kind: only its hash.
-pub fn read_plain(source: impl Read) -> io::Result<Reading> {
-    let (blake3, size) = Source::new(source).finish()?;
+/// Reads a file of any other kind, as [`read_archive`] does: only its hash.
+pub fn read_plain(source: impl Read, buffer: &mut [u8]) -> io::Result<Reading> {
+    let (blake3, size) = Source::new(source).finish(buffer)?;
     Ok(bare(blake3, size, Analysis { status: AnalysisStatus::Unread, detail: None }))
 }
 
@@ -129,7 +135,7 @@ mod tests {
 
     /// Reads and checks what must hold of every file.
     fn read_within(bytes: &[u8], limits: &Limits) -> Reading {
-        let reading = read_archive(bytes, limits, &Redaction::default()).unwrap();
+        let reading = read_archive(bytes, &mut [0; 1000], limits, &Redaction::default()).unwrap();
         assert_eq!(reading.blake3.0, *blake3::hash(bytes).as_bytes());
         assert_eq!(reading.size, bytes.len() as u64);
         assert_eq!(reading.jobdata, reading.jobdata_text.as_deref().map(parse_jobdata));
@@ -389,7 +395,8 @@ mod tests {
     fn reads_in_small_pieces() {
         let bytes = tgz_of(&job());
         let source = Wayward { bytes: &bytes, fails: false, reads: Cell::new(0) };
-        let reading = read_archive(source, &Limits::default(), &Redaction::default()).unwrap();
+        let reading =
+            read_archive(source, &mut [0; 1000], &Limits::default(), &Redaction::default()).unwrap();
         assert_eq!(reading, read(&bytes));
     }
 
@@ -399,15 +406,16 @@ mod tests {
         let good = tgz_of(&job());
         for bytes in [&b""[..], b"\x1f", b"plain text", &good[..300], &good] {
             let source = || Wayward { bytes, fails: true, reads: Cell::new(0) };
-            let error = read_archive(source(), &Limits::default(), &Redaction::default()).unwrap_err();
+            let error = read_archive(source(), &mut [0; 1000], &Limits::default(), &Redaction::default())
+                .unwrap_err();
             assert_eq!(error.raw_os_error(), Some(116));
-            assert_eq!(read_plain(source()).unwrap_err().raw_os_error(), Some(116));
+            assert_eq!(read_plain(source(), &mut [0; 1000]).unwrap_err().raw_os_error(), Some(116));
         }
     }
 
     #[test]
     fn only_hashes_a_plain_file() {
-        let reading = read_plain(&b"some text"[..]).unwrap();
+        let reading = read_plain(&b"some text"[..], &mut [0; 4]).unwrap();
         assert_eq!(reading.blake3.0, *blake3::hash(b"some text").as_bytes());
         assert_eq!((reading.size, reading.analysis.status), (9, AnalysisStatus::Unread));
         assert_eq!(reading.jobdata_text, None);

@@ -4,9 +4,6 @@ use std::io::{self, Read};
 
 use crate::model::ContentHash;
 
-/// How much is asked of the file at a time: large enough for BLAKE3's wide lanes and for few system calls.
-pub(super) const READ_BYTES: usize = 64 * 1024;
-
 /// What a gzip file with deflate inside starts with.
 const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
 
@@ -17,6 +14,7 @@ pub(super) struct Source<R> {
     inner: R,
     hasher: blake3::Hasher,
     size: u64,
+    has_ended: bool,
     head: Vec<u8>,
     failure: Option<io::Error>,
 }
@@ -24,13 +22,12 @@ pub(super) struct Source<R> {
 impl<R: Read> Source<R> {
     pub(super) fn new(inner: R) -> Self {
         let head = Vec::with_capacity(GZIP_MAGIC.len());
-        Self { inner, hasher: blake3::Hasher::new(), size: 0, head, failure: None }
+        Self { inner, hasher: blake3::Hasher::new(), size: 0, has_ended: false, head, failure: None }
     }
 
     /// Reads what is left and gives the hash and the number of all bytes; or the error of a failed read, now or before.
-    pub(super) fn finish(mut self) -> io::Result<(ContentHash, u64)> {
-        let mut buffer = vec![0; READ_BYTES];
-        while self.failure.is_none() && self.read(&mut buffer).is_ok_and(|count| count > 0) {}
+    pub(super) fn finish(mut self, buffer: &mut [u8]) -> io::Result<(ContentHash, u64)> {
+        while !self.has_ended && self.read(buffer).is_ok_and(|count| count > 0) {}
         match self.failure {
             Some(error) => Err(error),
             None => Ok((ContentHash(*self.hasher.finalize().as_bytes()), self.size)),
@@ -63,6 +60,7 @@ impl<R: Read> Read for Source<R> {
         loop {
             match self.inner.read(buffer) {
                 Ok(count) => {
+                    self.has_ended = count == 0;
                     self.note(buffer.get(..count).unwrap_or_default());
                     return Ok(count);
                 }

@@ -1,11 +1,10 @@
 //! What gunzip gives, up to a limit, with gzip's failures told apart.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
 use super::fault::Fault;
-use super::source::READ_BYTES;
 
 /// How much is read over at a time.
 const SKIP_BYTES: usize = 16 * 1024;
@@ -14,18 +13,19 @@ const SKIP_BYTES: usize = 16 * 1024;
 ///
 /// Reads several gzip members as one, as gzip(1) does. Anything else behind the last member is a fault, zeros too, though gzip(1)
 /// skips those: a file that was allocated ahead and is still being written looks just so, and its hash is not final.
-pub(super) struct Unpacked<R> {
-    gzip: MultiGzDecoder<BufReader<R>>,
+pub(super) struct Unpacked<'a, R> {
+    gzip: MultiGzDecoder<Pieces<'a, R>>,
     limit: u64,
     left: u64,
     /// Where bytes go that nobody wants; kept, since clearing a new one for each member took a tenth of the time.
     waste: Vec<u8>,
 }
 
-impl<R: Read> Unpacked<R> {
-    pub(super) fn new(source: R, limit: u64) -> Self {
-        let source = BufReader::with_capacity(READ_BYTES, source);
-        Self { gzip: MultiGzDecoder::new(source), limit, left: limit, waste: vec![0; SKIP_BYTES] }
+impl<'a, R: Read> Unpacked<'a, R> {
+    /// Unpacks up to `limit` bytes of `source`, of which as much is read at a time as `buffer` takes.
+    pub(super) fn new(source: R, buffer: &'a mut [u8], limit: u64) -> Self {
+        let gzip = MultiGzDecoder::new(Pieces { source, buffer, begin: 0, end: 0 });
+        Self { gzip, limit, left: limit, waste: vec![0; SKIP_BYTES] }
     }
 
     /// Fills as much of `buffer` as there is; less only at the end.
@@ -63,6 +63,35 @@ impl<R: Read> Unpacked<R> {
             .read(buffer.get_mut(..allowed).unwrap_or_default())
             .map_err(|error| fault_of(&error))?;
         self.left = self.left.checked_sub(count as u64).ok_or(Fault::Unpacked(self.limit))?;
+        Ok(count)
+    }
+}
+
+/// Reads a piece at a time into memory that is lent; `BufReader` has its own and clears it for each file.
+struct Pieces<'a, R> {
+    source: R,
+    buffer: &'a mut [u8],
+    begin: usize,
+    end: usize,
+}
+
+impl<R: Read> BufRead for Pieces<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.begin == self.end {
+            (self.begin, self.end) = (0, self.source.read(self.buffer)?);
+        }
+        Ok(self.buffer.get(self.begin..self.end).unwrap_or_default())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.begin = self.begin.saturating_add(count).min(self.end);
+    }
+}
+
+impl<R: Read> Read for Pieces<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
         Ok(count)
     }
 }

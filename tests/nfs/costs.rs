@@ -27,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         each("unchanged_directory_is_one_rpc", unchanged_directory_is_one_rpc),
         each("first_contact_asks_for_no_more_than_names", first_contact_asks_for_no_more_than_names),
         each("news_in_a_large_directory", news_in_a_large_directory),
+        each("a_large_file_is_read_by_rsize", a_large_file_is_read_by_rsize),
         each("long_operation_writes_nothing", long_operation_writes_nothing),
     ];
     Trial::within(trials.concat(), Duration::from_secs(100))
@@ -133,6 +134,24 @@ fn one_is_new(mount: &Mount, state: &Path, files: u32) {
     let bound = 10 + u64::from(files) / 1000;
     assert!(found.total() <= bound && confirmed.total() <= bound, "{found}; {confirmed}");
     assert_eq!((found.writes(), confirmed.writes()), (0, 0));
+}
+
+/// The client would read ahead 128 KiB at a time, whatever its `rsize`.
+fn a_large_file_is_read_by_rsize(case: Case) {
+    const READ_AHEAD: u64 = 128 * 1024;
+    let mount = Mount::new(case, "");
+    let (plain, archive) = (mount.server_path().join("frame.exr"), mount.server_path().join("job.tgz"));
+    fs::write(&plain, vec![1; 3_500_000]).unwrap();
+    fs::write("/tmp/jobdata", "events=1\n").unwrap();
+    rig::tool("tar", &["-czf", archive.to_str().unwrap(), "-C", "/tmp", "jobdata", "-C", "/bin", "bash"]);
+    let sizes = [&plain, &archive].map(|path| fs::metadata(path).unwrap().len());
+
+    let (rpcs, (events, said)) = mount.cost(|| agent::once(&mount, &agent::new_state(), &["--settle", "0s"]));
+    let rsize = mount.rsize();
+    rig::measured(&format!("to read files of {sizes:?} bytes, rsize={rsize}"), &rpcs);
+    assert_eq!(events.lines().count(), 2, "{said}");
+    assert!(rsize > READ_AHEAD && sizes.iter().all(|size| *size > READ_AHEAD), "this shows nothing");
+    assert_eq!(rpcs.of("READ"), sizes.iter().map(|size| size.div_ceil(rsize)).sum::<u64>(), "{rpcs}");
 }
 
 /// Days in a minute: whatever can happen to files happens on the server's side, under a running agent with short

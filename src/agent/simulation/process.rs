@@ -13,6 +13,7 @@ use super::history::Config;
 use super::machine::wall;
 use super::mount::Mount;
 use super::world::Time;
+use crate::agent::buffers::Buffers;
 use crate::agent::engine::{Engine, Settings};
 use crate::agent::job::{Job, Outcome, Reader, perform};
 use crate::agent::journal::StoreJournal;
@@ -113,6 +114,7 @@ pub(super) fn do_job(job: Job, mount: &Mount) -> Outcome {
     let reader = READER.get_or_init(|| Reader {
         limits: Limits::default(),
         redaction: Redaction::new(&[]).expect("no pattern is wrong"),
+        buffers: Buffers::default(),
     });
     match job {
         Job::Open { root, options, .. } => Outcome::Opened(root, mount.open(options).map(Arc::new)),

@@ -84,6 +84,15 @@ impl Mount {
         unmount(&self.client);
     }
 
+    /// Bytes of a READ at most, as client and server have agreed.
+    #[track_caller]
+    pub(crate) fn rsize(&self) -> u64 {
+        let mounts = Process::myself().unwrap().mountinfo().unwrap();
+        let ours = mounts.into_iter().rfind(|mount| mount.mount_point == self.client);
+        let options = ours.expect("it is mounted").super_options;
+        options.get("rsize").unwrap().as_deref().unwrap().parse().unwrap()
+    }
+
     /// Does something while the server's folder itself lies where its mount was.
     pub(crate) fn on_the_server<T>(&mut self, action: impl FnOnce(&Self) -> T) -> T {
         self.unmount();
