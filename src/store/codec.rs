@@ -7,12 +7,13 @@ use super::StoreError;
 /// The largest value that sled keeps in a page that its flush covers, with room to spare.
 pub(super) const MAX_VALUE_BYTES: usize = 6 * 1024;
 
-/// What a value takes most often; one that grows from nothing is moved again and again.
-const USUAL_BYTES: usize = 1024;
-
 pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    let bytes = Vec::with_capacity(USUAL_BYTES);
-    postcard::to_extend(value, bytes)
+    encode_long(value, 0)
+}
+
+/// The same of a value that takes about so many bytes: one that grows from nothing is moved again and again.
+pub(super) fn encode_long<T: Serialize>(value: &T, bytes: usize) -> Vec<u8> {
+    postcard::to_extend(value, Vec::with_capacity(bytes))
         .expect("our own rows always encode: they hold no maps of unknown length")
 }
 

@@ -15,6 +15,9 @@ use super::{Store, StoreError, codec, keys};
 /// Bytes of a part: a job's redacted text may be a mebibyte, a value must stay small.
 const PART_BYTES: usize = 4096;
 
+/// What a handover takes, about: an ordinary job's text is some 400 bytes.
+const USUAL_BYTES: usize = 1024;
+
 /// Characters kept of a sink's reason for refusing a handover.
 const REASON_CHARACTERS: usize = 1000;
 
@@ -71,7 +74,7 @@ pub(super) fn write(handover: &Handover, batch: &mut Batch) -> u64 {
         experiments: handover.experiments.clone(),
     });
     let mut size = 0;
-    for (part, bytes) in (0..).zip(codec::encode(&stored).chunks(PART_BYTES)) {
+    for (part, bytes) in (0..).zip(codec::encode_long(&stored, USUAL_BYTES).chunks(PART_BYTES)) {
         let key = keys::journal(handover.seq, part);
         size += key.len() + bytes.len();
         batch.insert(key, bytes);

@@ -14,6 +14,9 @@ use super::{StoreError, codec};
 /// At most so many bytes of a file besides its name.
 pub(super) const RECORD_BYTES: usize = 112;
 
+/// What it takes most often, name and hash included.
+const USUAL_BYTES: usize = 64;
+
 /// `P` is what is written, or what it is read into.
 #[derive(Serialize, Deserialize)]
 enum StoredRun<P> {
@@ -52,7 +55,7 @@ pub(super) fn encode(files: &[SeenFile]) -> Vec<u8> {
         packed.push(pack(file, before));
         before = file;
     }
-    codec::encode(&StoredRun::V2(packed))
+    codec::encode_long(&StoredRun::V2(packed), files.len() * USUAL_BYTES)
 }
 
 /// The files of a row.
