@@ -81,6 +81,9 @@ struct Speed {
     cpu: Duration,
 }
 
+/// How much a MB is.
+const MEGABYTE: f64 = 1e6;
+
 impl Speed {
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     fn a_second(&self, of: Duration) -> f64 {
@@ -93,11 +96,12 @@ fn main() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (redis, rabbit) = (RedisServer::start(), RabbitServer::start());
     let bytes = make(&folder.path().join("made"), options.files, 1);
-    let ours = ours(folder.path(), &options, &redis, &rabbit);
+    let (ours, most_bytes) = ours(folder.path(), &options, &redis, &rabbit);
     let mut lines = vec![
         Line::new("files a second, from appearance to confirmed in both", ours.a_second(ours.time), "/s")
             .at_least(1500.0),
         Line::new("files a CPU second", ours.a_second(ours.cpu), "/s"),
+        Line::new("memory at most", most_bytes / MEGABYTE, "MB"),
     ];
     if options.baseline_files > 0 {
         let baseline = baseline(folder.path(), options.baseline_files, &redis, &rabbit);
@@ -127,7 +131,8 @@ fn make(folder: &Path, files: u64, seed: u64) -> u64 {
     bytes
 }
 
-fn ours(folder: &Path, options: &Options, redis: &RedisServer, rabbit: &RabbitServer) -> Speed {
+/// How fast it was, and the most bytes that were resident.
+fn ours(folder: &Path, options: &Options, redis: &RedisServer, rabbit: &RabbitServer) -> (Speed, f64) {
     let (root, state) = (folder.join("tree"), folder.join("state"));
     fs::create_dir(&root).unwrap();
     let (redis_url, queue_url) = (redis.url(), rabbit.url());
@@ -159,8 +164,10 @@ fn ours(folder: &Path, options: &Options, redis: &RedisServer, rabbit: &RabbitSe
         let queued = rabbit.control(&["list_queues", "--no-table-headers", "name", "messages"]);
         queued.contains(&format!("t4tc_monitor\t{}", options.files)).then_some(())
     });
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    let most_bytes = agent.memory().1 as f64;
     agent.stop();
-    speed
+    (speed, most_bytes)
 }
 
 fn baseline(folder: &Path, files: u64, redis: &RedisServer, rabbit: &RabbitServer) -> Speed {

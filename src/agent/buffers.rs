@@ -7,7 +7,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes of a large piece: the largest `rsize` that a client of Linux takes.
+/// Bytes of a large piece: the largest `rsize` of Linux, says nfs(5).
 const LARGE: usize = 1024 * 1024;
 
 /// How many large pieces there are at most, in use and for the next ones. Who finds none reads in small ones and does not wait:
