@@ -1,5 +1,8 @@
 //! A table of what was measured against what was aimed at.
 
+/// Bytes of a MB.
+pub(crate) const MEGABYTE: f64 = 1e6;
+
 /// A figure that is to be at most, or at least, another one.
 pub(crate) struct Line {
     what: String,

@@ -48,7 +48,7 @@ use serde_json::Value;
 
 use process::{Measured, ask, scout};
 use support::servers::{RabbitServer, RedisServer};
-use table::{Line, table};
+use table::{Line, MEGABYTE, table};
 
 const DIRECTORIES: u64 = 100;
 /// A new queue is given nothing in its first seconds.
@@ -80,9 +80,6 @@ struct Speed {
     time: Duration,
     cpu: Duration,
 }
-
-/// How much a MB is.
-const MEGABYTE: f64 = 1e6;
 
 impl Speed {
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]

@@ -12,9 +12,9 @@ use rustix::time::ClockId;
 use nfs_scout::model::{ContentHash, Stamp, Timestamp};
 use nfs_scout::store::{Content, DirId, DirRow, RootId, RootRow, SeenFile, Store, Transaction};
 
+use crate::create_files;
 use crate::process::{Measured, ask, scout};
-use crate::table::{Line, table};
-use crate::{MEGABYTE, create_files};
+use crate::table::{Line, MEGABYTE, table};
 
 /// Real files of the one directory that is listed.
 const IN_LARGE: u32 = 10_000;

@@ -85,5 +85,3 @@ fn create_files(folder: &Path, numbers: std::ops::Range<u32>) {
         mknodat(&folder, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0).unwrap();
     }
 }
-
-const MEGABYTE: f64 = 1e6;

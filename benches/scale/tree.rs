@@ -5,9 +5,9 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::create_files;
 use crate::process::{Measured, ask, scout};
-use crate::table::{Line, table};
-use crate::{MEGABYTE, create_files};
+use crate::table::{Line, MEGABYTE, table};
 
 /// The usual interval.
 const USUAL: Duration = Duration::from_secs(30);
