@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use nfs_scout::intake::{Limits, Reading, Redaction, read_archive};
-use nfs_scout::model::{AnalysisStatus, JobFigures};
+use nfs_scout::model::AnalysisStatus;
 use walkdir::WalkDir;
 
 fn committed() -> PathBuf {
@@ -41,7 +41,7 @@ fn the_committed_tree_holds_one_of_each_kind() {
     assert_eq!(count(AnalysisStatus::Ok), 15);
     assert_eq!(count(AnalysisStatus::Truncated), 1);
     assert_eq!(count(AnalysisStatus::NoJobdata), 1);
-    let figures: Vec<_> = readings.values().filter_map(|r| r.jobdata.as_ref()).map(JobFigures::of).collect();
+    let figures: Vec<_> = readings.values().filter_map(|reading| reading.figures.as_ref()).collect();
     assert_eq!(figures.iter().filter(|figures| !figures.succeeded).count(), 2);
     assert_eq!(figures.iter().filter(|figures| figures.user.is_none()).count(), 1);
     assert_eq!(figures.iter().filter(|figures| figures.user.as_deref() == Some("t4t-0013")).count(), 1);
@@ -85,7 +85,7 @@ fn a_generated_tree_reads_as_its_manifest_says() {
     for line in lines.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let reading = &readings[Path::new(line["path"].as_str().unwrap())];
-        let figures = JobFigures::of(reading.jobdata.as_ref().unwrap());
+        let figures = reading.figures.as_ref().unwrap();
         assert_eq!(line["blake3"], blake3::Hash::from(reading.blake3.0).to_hex().as_str());
         assert_eq!(line["user"].as_str(), figures.user.as_deref());
         assert_eq!(line["generator"].as_str(), figures.generator.as_deref());

@@ -4,7 +4,7 @@
 use std::io::{self, Read};
 
 use nfs_scout::intake::{Limits, Reading, Redaction, parse_jobdata, read_archive};
-use nfs_scout::model::AnalysisStatus;
+use nfs_scout::model::{AnalysisStatus, JobFigures};
 
 /// Small, so that a bomb of a few KB costs milliseconds.
 const LIMITS: Limits = Limits { unpacked_bytes: 4 << 20, members: 1000, jobdata_bytes: 64 << 10 };
@@ -32,8 +32,9 @@ pub(crate) fn check(data: &[u8]) {
 pub(crate) fn check_reading(reading: &Reading, file: &[u8]) {
     assert_eq!(reading.blake3.0, *blake3::hash(file).as_bytes());
     assert_eq!(reading.size, file.len() as u64);
-    assert_eq!(reading.jobdata, reading.jobdata_text.as_deref().map(parse_jobdata));
-    assert_eq!(reading.jobdata.is_some(), reading.analysis.status == AnalysisStatus::Ok);
+    let data = reading.jobdata_text.as_deref().map(parse_jobdata);
+    assert_eq!(reading.figures, data.as_ref().map(JobFigures::of));
+    assert_eq!(data.is_some(), reading.analysis.status == AnalysisStatus::Ok);
     let is_broken = reading.analysis.status.is_broken();
     assert_eq!(
         reading.analysis.detail.is_some(),

@@ -19,7 +19,8 @@ pub(crate) fn check(data: &[u8]) {
         .expect("a slice is always readable");
     super::archive::check_reading(&reading, &file);
     let redacted = reading.jobdata_text.as_deref().expect("a whole archive with jobdata");
-    let shown = format!("{reading:?} {}", serde_json::to_string(&reading.jobdata).expect("fields are JSON"));
+    let fields = serde_json::to_string(&parse_jobdata(redacted)).expect("fields are JSON");
+    let shown = format!("{reading:?} {fields}");
     assert!(!shown.contains(&secret), "the secret shows");
     check_fields(redacted);
 }

@@ -96,6 +96,7 @@ fn handover_of(root: &[u8], path: RelPath) -> Handover {
         analysis: Analysis { status: AnalysisStatus::Unread, detail: None },
         jobdata_text: None,
         jobdata: None,
+        figures: None,
         experiments: Vec::new(),
     }
 }

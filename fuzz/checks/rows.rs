@@ -2,7 +2,7 @@
 //! read at all is also spelled and counted, as the couriers would do with it.
 
 use nfs_scout::intake::parse_jobdata;
-use nfs_scout::model::{Totals, changes_of};
+use nfs_scout::model::{JobFigures, Totals, changes_of};
 use nfs_scout::store::read_row;
 
 pub(crate) fn check(data: &[u8]) {
@@ -10,9 +10,10 @@ pub(crate) fn check(data: &[u8]) {
     let (key, value) = rest.split_at(usize::from(*length).min(rest.len()));
     let Ok(Some(mut handover)) = read_row(key, value) else { return };
     handover.jobdata = handover.jobdata_text.as_deref().map(parse_jobdata);
+    handover.figures = handover.figures.or_else(|| handover.jobdata.as_ref().map(JobFigures::of));
     super::names::check_message(&handover);
     let mut totals = Totals::default();
     for change in changes_of(&handover) {
-        totals.apply(&change);
+        totals.apply(change);
     }
 }

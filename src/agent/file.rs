@@ -86,7 +86,9 @@ impl Engine {
                 let reason = WaitReason::Unreadable { error: error.to_string() };
                 self.wait(&task, stat.stamp, reason, now, false);
             }
-            (FileKind::File, ReadOutcome::Read(reading)) => self.take_read(task, stat.stamp, reading, now)?,
+            (FileKind::File, ReadOutcome::Read(reading)) => {
+                self.take_read(task, stat.stamp, *reading, now)?;
+            }
         }
         Ok(true)
     }
@@ -220,7 +222,8 @@ impl Engine {
             not_before,
             analysis: reading.analysis,
             jobdata_text: reading.jobdata_text.filter(|_| is_whole),
-            jobdata: reading.jobdata.filter(|_| is_whole),
+            jobdata: None,
+            figures: reading.figures.filter(|_| is_whole),
             experiments: reading.experiments,
         };
         let content = Content::Hashed(reading.blake3);

@@ -163,7 +163,7 @@ pub(super) enum ReadOutcome {
     /// It changed while it was read, or is not what was stat'ed.
     Unsteady,
     /// It was read whole.
-    Read(Reading),
+    Read(Box<Reading>),
     /// It could not be read.
     Failed(MountError),
 }
@@ -322,7 +322,7 @@ fn read(
         content.map_err(|error: io::Error| MountError::from_io(Action::Read, &task.path, &error))?;
     let after = tree.stat_open(&file, &task.path)?;
     Ok(if after == before && reading.size == before.stamp.size {
-        ReadOutcome::Read(reading)
+        ReadOutcome::Read(Box::new(reading))
     } else {
         ReadOutcome::Unsteady
     })

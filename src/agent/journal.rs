@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::dispatch::{Journal, JournalError, SinkName};
 use crate::intake::parse_jobdata;
-use crate::model::{Handover, Seq, Totals};
+use crate::model::{Handover, JobFigures, Seq, Totals};
 use crate::store::{Refused, Store};
 
 /// A store's journal.
@@ -25,10 +25,16 @@ impl Journal for StoreJournal {
         Ok(self.0.head())
     }
 
-    fn read(&self, after: Seq, limit: usize) -> Result<Vec<Handover>, JournalError> {
+    fn read(&self, sink: SinkName, after: Seq, limit: usize) -> Result<Vec<Handover>, JournalError> {
         let mut handovers = self.0.journal(after, limit).map_err(JournalError::new)?;
         for handover in &mut handovers {
-            handover.jobdata = handover.jobdata_text.as_deref().map(parse_jobdata);
+            let lacks_figures = handover.figures.is_none();
+            if sink.spells_fields() || lacks_figures {
+                handover.jobdata = handover.jobdata_text.as_deref().map(parse_jobdata);
+            }
+            if lacks_figures {
+                handover.figures = handover.jobdata.as_ref().map(JobFigures::of);
+            }
         }
         Ok(handovers)
     }

@@ -172,6 +172,7 @@ mod tests {
             analysis: Analysis { status: AnalysisStatus::Ok, detail: None },
             jobdata_text: None,
             jobdata: None,
+            figures: None,
             experiments: Vec::new(),
         };
         Held { root: RootId::default(), run: None, file, handover }

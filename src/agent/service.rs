@@ -232,6 +232,7 @@ impl Service {
         self.engine.end_first_walks(now);
         self.engine.save_learnt(true, now)?;
         let seq = self.engine.commit(now)?;
+        self.engine.store.write_ledger()?;
         self.committed(seq);
         self.engine.watched.end(self.engine.vitals(now));
         Ok(())

@@ -73,7 +73,7 @@ mod tests {
             size: 1,
             analysis,
             jobdata_text: None,
-            jobdata: None,
+            figures: None,
             experiments: Vec::new(),
         }
     }

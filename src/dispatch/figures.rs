@@ -1,70 +1,63 @@
 //! How changes of the statistics are spelled for Redis, and what a cursor found there means. Pure.
 
-use std::borrow::Borrow;
+use crate::model::{Change, Handover, MessageId, Seq, TOTAL, Timestamp, Totals, changes_of};
 
-use serde::Serialize;
+/// Changes as the one text that the script takes: a JSON array with an array for each, all of strings, since a JSON number
+/// would lose digits in Lua. A ledger can have a million: each is spelled as it comes.
+struct Spelling(Vec<u8>);
 
-use crate::model::{Change, Handover, Seq, TOTAL, Totals, changes_of};
-
-/// One change as the script takes it: all strings, since a JSON number would lose digits in Lua.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Op(Vec<String>);
-
-impl Op {
-    fn new<const N: usize>(parts: [&str; N]) -> Self {
-        Self(parts.map(str::to_owned).to_vec())
+impl Spelling {
+    fn new() -> Self {
+        Self(b"[".to_vec())
     }
 
-    /// The namespace that it touches.
-    pub(crate) fn namespace(&self) -> &str {
-        self.0.get(1).map_or("", String::as_str)
+    fn push(&mut self, change: &[&str]) {
+        if self.0.len() > 1 {
+            self.0.push(b',');
+        }
+        serde_json::to_writer(&mut self.0, change).expect("strings always serialize");
     }
 
-    /// The entry of a burst; `None` of changes that add up.
-    fn of_burst(change: &Change) -> Option<Self> {
-        let Change::Burst { namespace, jobid, events, id, at } = change else { return None };
+    /// The entry of a job's events, for the rate.
+    fn push_burst(&mut self, namespace: &str, jobid: &str, events: i64, id: MessageId, at: Timestamp) {
         // The web front end splits at `_` and takes the second part.
         let member = format!("{}_{events}_{id}", jobid.replace('_', "-"));
-        Some(Self::new(["b", namespace, &member, &at.as_millis().to_string()]))
+        self.push(&["b", namespace, &member, &at.as_millis().to_string()]);
     }
 
     /// Figures, with the letters that say what is to be done with counts, scores and users.
-    fn of_totals(totals: &Totals, [count, score, user]: [&'static str; 3]) -> impl Iterator<Item = Self> {
-        let counters = totals.counters.iter().map(move |((namespace, counter), value)| {
-            Self::new([count, namespace, counter.as_str(), &value.to_string()])
-        });
-        let scores = totals.scores.iter().map(move |((namespace, board, member), value)| {
-            Self::new([score, namespace, board.as_str(), member, &value.to_string()])
-        });
-        let users = totals.users.iter().map(move |(namespace, name)| Self::new([user, namespace, name]));
-        counters.chain(scores).chain(users)
+    fn push_all(&mut self, totals: &Totals, [count, score, user]: [&str; 3]) {
+        for ((namespace, counter), value) in &totals.counters {
+            self.push(&[count, namespace, counter.as_str(), &value.to_string()]);
+        }
+        for ((namespace, board, member), value) in &totals.scores {
+            self.push(&[score, namespace, board.as_str(), member, &value.to_string()]);
+        }
+        for (namespace, name) in &totals.users {
+            self.push(&[user, namespace, name]);
+        }
+    }
+
+    fn finish(mut self) -> String {
+        self.0.push(b']');
+        String::from_utf8(self.0).expect("JSON of strings is UTF-8")
     }
 }
 
-/// The changes of a batch, each figure once: what hundreds of jobs add to it is one command for Redis.
-pub(crate) fn ops_of(batch: &[Handover]) -> Vec<Op> {
-    let (mut gained, mut ops) = (Totals::default(), Vec::new());
+/// What a batch adds to the figures, and how that is spelled: each figure once, so that what hundreds of jobs add to it is
+/// one command for Redis.
+pub(crate) fn gained_by(batch: &[Handover]) -> (Totals, String) {
+    let (mut gained, mut spelling) = (Totals::default(), Spelling::new());
     for change in batch.iter().flat_map(changes_of) {
-        match Op::of_burst(&change) {
-            Some(op) => ops.push(op),
-            None => gained.apply(&change),
+        match change {
+            Change::Burst { namespace, jobid, events, id, at } => {
+                spelling.push_burst(&namespace, &jobid, events, id, at);
+            }
+            _ => gained.apply(change),
         }
     }
-    ops.extend(Op::of_totals(&gained, ["c", "s", "u"]));
-    ops
-}
-
-/// Changes as the one text that the script takes. A ledger can have a million: they are not gathered first.
-pub(crate) fn payload_of<T: Borrow<Op>>(ops: impl Iterator<Item = T>) -> String {
-    let mut text = String::from("[");
-    for op in ops {
-        if text.len() > 1 {
-            text.push(',');
-        }
-        text.push_str(&serde_json::to_string(op.borrow()).expect("strings always serialize"));
-    }
-    text.push(']');
-    text
+    spelling.push_all(&gained, ["c", "s", "u"]);
+    (gained, spelling.finish())
 }
 
 /// How the ledger is written into Redis.
@@ -86,12 +79,16 @@ impl Restore {
     }
 
     /// The ledger as changes. Users are noted as known, not as new; bursts are not in the ledger.
-    pub(crate) fn ops_of(self, totals: &Totals) -> impl Iterator<Item = Op> {
-        let letters = match self {
-            Self::Add => ["c", "s", "k"],
-            Self::Raise => ["C", "S", "k"],
-        };
-        Op::of_totals(totals, letters)
+    pub(crate) fn spell(self, totals: &Totals) -> String {
+        let mut spelling = Spelling::new();
+        spelling.push_all(
+            totals,
+            match self {
+                Self::Add => ["c", "s", "k"],
+                Self::Raise => ["C", "S", "k"],
+            },
+        );
+        spelling.finish()
     }
 }
 
@@ -179,7 +176,7 @@ pub(crate) fn start_of(found: Cursor, horizon: Horizon) -> Start {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Board, Counter, MessageId, Timestamp};
+    use crate::model::{Board, Counter};
 
     #[track_caller]
     fn check(found: Option<Seq>, ours: Seq, oldest: Seq, head: Seq, expected: Start) {
@@ -221,43 +218,37 @@ mod tests {
         check(Some(1), 0, 1, 0, Start::Outrun(1));
     }
 
-    fn text(op: &Op) -> String {
-        serde_json::to_string(op).unwrap()
-    }
-
     #[test]
     fn spells_changes() {
         let namespace = || "TOTAL".to_owned();
         let mut totals = Totals::default();
-        totals.apply(&Change::Count { namespace: namespace(), counter: Counter::Events, by: i64::MAX });
-        totals.apply(&Change::Score {
+        totals.apply(Change::Count { namespace: namespace(), counter: Counter::Events, by: i64::MAX });
+        totals.apply(Change::Score {
             namespace: namespace(),
             board: Board::UserCpuusage,
             member: "b-7\"".to_owned(),
             by: 12.5,
         });
-        let ops: Vec<String> = Op::of_totals(&totals, ["c", "s", "u"]).map(|op| text(&op)).collect();
-        assert_eq!(ops[0], r#"["c","TOTAL","events","9223372036854775807"]"#);
-        assert_eq!(ops[1], r#"["s","TOTAL","PER_USER/cpuusage","b-7\"","12.5"]"#);
-        let burst = Change::Burst {
-            namespace: namespace(),
-            jobid: "a_b".to_owned(),
-            events: 100,
-            id: MessageId([1; 32]),
-            at: Timestamp { seconds: 5, nanoseconds: 6_000_000 },
-        };
-        let expected = format!(r#"["b","TOTAL","a-b_100_{}","5006"]"#, "01".repeat(32));
-        assert_eq!(Op::of_burst(&burst).map(|op| text(&op)), Some(expected));
+        let mut spelling = Spelling::new();
+        spelling.push_all(&totals, ["c", "s", "u"]);
+        let at = Timestamp { seconds: 5, nanoseconds: 6_000_000 };
+        spelling.push_burst("TOTAL", "a_b", 100, MessageId([1; 32]), at);
+        let expected = [
+            r#"[["c","TOTAL","events","9223372036854775807"],"#,
+            r#"["s","TOTAL","PER_USER/cpuusage","b-7\"","12.5"],"#,
+            &format!(r#"["b","TOTAL","a-b_100_{}","5006"]]"#, "01".repeat(32)),
+        ];
+        assert_eq!(spelling.finish(), expected.concat());
+        assert_eq!(Spelling::new().finish(), "[]");
     }
 
     #[test]
     fn spells_the_ledger() {
         let mut totals = Totals::default();
-        totals.apply(&Change::Count { namespace: "ATLAS".to_owned(), counter: Counter::Events, by: 3 });
-        totals.apply(&Change::User { namespace: "ATLAS".to_owned(), user: "u".to_owned() });
-        let spell = |how: Restore| payload_of(how.ops_of(&totals));
-        assert_eq!(spell(Restore::Add), r#"[["c","ATLAS","events","3"],["k","ATLAS","u"]]"#);
-        assert_eq!(spell(Restore::Raise), r#"[["C","ATLAS","events","3"],["k","ATLAS","u"]]"#);
+        totals.apply(Change::Count { namespace: "ATLAS".to_owned(), counter: Counter::Events, by: 3 });
+        totals.apply(Change::User { namespace: "ATLAS".to_owned(), user: "u".to_owned() });
+        assert_eq!(Restore::Add.spell(&totals), r#"[["c","ATLAS","events","3"],["k","ATLAS","u"]]"#);
+        assert_eq!(Restore::Raise.spell(&totals), r#"[["C","ATLAS","events","3"],["k","ATLAS","u"]]"#);
         assert_eq!(namespaces_of(&totals).collect::<Vec<_>>(), ["ATLAS", "TOTAL"]);
     }
 }

@@ -186,6 +186,7 @@ mod tests {
             not_before: Some(Timestamp { seconds: 1_795_341_590, nanoseconds: 0 }),
             analysis: Analysis { status: AnalysisStatus::Ok, detail: None },
             jobdata_text: Some("jobid=11862984\n".to_owned()),
+            figures: None,
             jobdata: Some(data),
             experiments: vec!["ATLAS".to_owned()],
         }

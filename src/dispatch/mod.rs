@@ -48,7 +48,7 @@ pub use start::{Couriers, start};
 #[cfg(test)]
 pub(crate) mod inside {
     pub(crate) use super::courier::{Courier, Delivery, Sink};
-    pub(crate) use super::figures::{Cursor, ops_of, payload_of};
+    pub(crate) use super::figures::{Cursor, Restore, gained_by};
     pub(crate) use super::journal::Desk;
     pub(crate) use super::progress::Pulse;
     pub(crate) use super::reconcile::{Counted, reconcile};

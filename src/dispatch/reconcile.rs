@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::dispatch::SinkError;
-use crate::dispatch::figures::{Cursor, Horizon, Restore, Start, payload_of, start_of};
+use crate::dispatch::figures::{Cursor, Horizon, Restore, Start, start_of};
 use crate::dispatch::journal::Desk;
 use crate::event::{Event, Reporter};
 use crate::model::Seq;
@@ -58,7 +58,7 @@ async fn restore(
     reporter: &Reporter,
 ) -> Result<Seq, SinkError> {
     let (upto, totals) = desk.totals().await?;
-    let changes = payload_of(how.ops_of(&totals));
+    let changes = how.spell(&totals);
     drop(totals);
     server.apply(changes, upto, LEDGER_PATIENCE).await?;
     reporter.emit(&Event::StatisticsRestored { upto, how: how.as_str() });

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::clock;
 use crate::dispatch::courier::{Delivery, Sink};
-use crate::dispatch::figures::{Cursor, Op, Restore, namespaces_of, ops_of, payload_of};
+use crate::dispatch::figures::{Cursor, Restore, gained_by, namespaces_of};
 use crate::dispatch::journal::Desk;
 use crate::dispatch::progress::Pulse;
 use crate::dispatch::reconcile::{Counted, LEDGER_PATIENCE, reconcile};
@@ -151,7 +151,7 @@ impl Statistics {
             Cursor::Absent => head,
             Cursor::At(found) | Cursor::Torn(found) => head.max(found),
         };
-        let changes = payload_of(Restore::Raise.ops_of(totals));
+        let changes = Restore::Raise.spell(totals);
         self.apply(&mut session, changes, upto, LEDGER_PATIENCE).await?;
         Ok(upto)
     }
@@ -242,14 +242,12 @@ impl Sink for Statistics {
         let (Some(mut session), Some(last)) = (self.session.take(), batch.last()) else {
             return Delivery { error: Some(moved()), ..Delivery::default() };
         };
-        let ops = ops_of(batch);
-        let outcome = self.apply(&mut session, payload_of(ops.iter()), last.seq, self.settings.timeout).await;
+        let (gained, changes) = gained_by(batch);
+        let outcome = self.apply(&mut session, changes, last.seq, self.settings.timeout).await;
         self.session = Some(session);
         match outcome {
             Ok(()) => {
-                let known = |op: &&Op| !self.namespaces.contains(op.namespace());
-                let new: Vec<_> = ops.iter().filter(known).map(|op| op.namespace().to_owned()).collect();
-                self.namespaces.extend(new);
+                self.namespaces.extend(namespaces_of(&gained));
                 Delivery { upto: Some(last.seq), ..Delivery::default() }
             }
             Err(error) => Delivery { error: Some(error), ..Delivery::default() },

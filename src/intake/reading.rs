@@ -8,7 +8,7 @@ use super::jobdata::{parse_jobdata, text_of};
 use super::redaction::Redaction;
 use super::source::Source;
 use super::unpack::Unpacked;
-use crate::model::{Analysis, AnalysisStatus, ContentHash, JobData};
+use crate::model::{Analysis, AnalysisStatus, ContentHash, JobFigures};
 
 /// What an archive may unpack to, by default: some 10,000 times an ordinary job.
 const UNPACKED_BYTES: u64 = 1 << 30;
@@ -37,7 +37,7 @@ impl Default for Limits {
 }
 
 /// What one reading of a file gave. Holds no secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
     /// The hash of every byte that was read, as they lie on the mount.
     pub blake3: ContentHash,
@@ -47,8 +47,8 @@ pub struct Reading {
     pub analysis: Analysis,
     /// The redacted text of its `jobdata`; only of a whole archive.
     pub jobdata_text: Option<String>,
-    /// The fields of [`Reading::jobdata_text`].
-    pub jobdata: Option<JobData>,
+    /// What the fields of [`Reading::jobdata_text`] say to the statistics.
+    pub figures: Option<JobFigures>,
     /// The experiments whose analyses it holds, sorted, distinct; only of a whole archive, with `jobdata` or without.
     pub experiments: Vec<String>,
 }
@@ -88,7 +88,7 @@ fn whole(blake3: ContentHash, size: u64, contents: Contents, redaction: &Redacti
     let jobdata_text = contents.jobdata.map(|bytes| redaction.redact(&text_of(&bytes)));
     let status = if jobdata_text.is_some() { AnalysisStatus::Ok } else { AnalysisStatus::NoJobdata };
     Reading {
-        jobdata: jobdata_text.as_deref().map(parse_jobdata),
+        figures: jobdata_text.as_deref().map(parse_jobdata).as_ref().map(JobFigures::of),
         jobdata_text,
         experiments: contents.experiments.into_iter().collect(),
         ..bare(blake3, size, Analysis { status, detail: None })
@@ -96,7 +96,7 @@ fn whole(blake3: ContentHash, size: u64, contents: Contents, redaction: &Redacti
 }
 
 fn bare(blake3: ContentHash, size: u64, analysis: Analysis) -> Reading {
-    Reading { blake3, size, analysis, jobdata_text: None, jobdata: None, experiments: Vec::new() }
+    Reading { blake3, size, analysis, jobdata_text: None, figures: None, experiments: Vec::new() }
 }
 
 #[cfg(test)]
@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
     use crate::intake::samples::{Member, gzip, gzip_stored, tar_of, tgz_of};
-    use crate::model::Value;
+    use crate::model::{JobData, Value};
     use AnalysisStatus::{NoJobdata, NotAnArchive, Ok as Whole, TooLarge, Truncated};
 
     const SECRET: &str = "fake8b0e7153bf7c3706d85c524e4400";
@@ -133,13 +133,17 @@ mod tests {
         read_within(bytes, &Limits::default())
     }
 
+    fn data_of(reading: &Reading) -> Option<JobData> {
+        reading.jobdata_text.as_deref().map(parse_jobdata)
+    }
+
     /// Reads and checks what must hold of every file.
     fn read_within(bytes: &[u8], limits: &Limits) -> Reading {
         let reading = read_archive(bytes, &mut [0; 1000], limits, &Redaction::default()).unwrap();
         assert_eq!(reading.blake3.0, *blake3::hash(bytes).as_bytes());
         assert_eq!(reading.size, bytes.len() as u64);
-        assert_eq!(reading.jobdata, reading.jobdata_text.as_deref().map(parse_jobdata));
-        assert_eq!(reading.jobdata.is_some(), reading.analysis.status == Whole);
+        assert_eq!(reading.figures, data_of(&reading).as_ref().map(JobFigures::of));
+        assert_eq!(reading.jobdata_text.is_some(), reading.analysis.status == Whole);
         assert!(!format!("{reading:?}").contains(SECRET));
         reading
     }
@@ -159,14 +163,14 @@ mod tests {
     fn check_jobdata(text: impl AsRef<[u8]>, expected: &str) {
         let reading = read(&tgz_of(&[Member::file("jobdata", text)]));
         assert_eq!(reading.analysis.status, Whole);
-        assert_eq!(serde_json::to_string(&reading.jobdata).unwrap(), expected);
+        assert_eq!(serde_json::to_string(&data_of(&reading)).unwrap(), expected);
     }
 
     #[test]
     fn reads_a_job() {
         let reading = read(&tgz_of(&job()));
         assert_eq!(reading.analysis, Analysis { status: Whole, detail: None });
-        let data = reading.jobdata.unwrap();
+        let data = data_of(&reading).unwrap();
         assert_eq!(data.get("events"), Some(&Value::Integer(100_000)));
         assert_eq!(data.get("BOINC_AUTHENTICATOR"), Some(&Value::Text("[redacted]".to_owned())));
         assert_eq!(data.user().as_deref(), Some("b-90017"));

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::{AnalysisStatus, Handover, JobData, Kind, MessageId, Timestamp};
 
 /// The namespace that counts every job; the others are named after experiments.
@@ -138,7 +140,7 @@ pub enum Change {
 }
 
 /// What the statistics need of a job.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobFigures {
     /// Whose job it is.
     pub user: Option<String>,
@@ -191,15 +193,12 @@ fn is_name(name: &String) -> bool {
 #[must_use]
 pub fn changes_of(handover: &Handover) -> Vec<Change> {
     let total = |counter| vec![Change::Count { namespace: TOTAL.to_owned(), counter, by: 1 }];
-    match (&handover.jobdata, handover.kind) {
+    match (&handover.figures, handover.kind) {
         (_, Kind::Broken) => total(Counter::JobsUnreadable),
-        (Some(data), _) if handover.analysis.status == AnalysisStatus::Ok => {
-            let figures = JobFigures::of(data);
-            std::iter::once(TOTAL)
-                .chain(handover.experiments.iter().map(String::as_str).filter(|name| *name != TOTAL))
-                .flat_map(|namespace| changes_in(namespace, &figures, handover))
-                .collect()
-        }
+        (Some(figures), _) if handover.analysis.status == AnalysisStatus::Ok => std::iter::once(TOTAL)
+            .chain(handover.experiments.iter().map(String::as_str).filter(|name| *name != TOTAL))
+            .flat_map(|namespace| changes_in(namespace, figures, handover))
+            .collect(),
         _ => total(Counter::Files),
     }
 }
@@ -285,17 +284,17 @@ impl Totals {
     }
 
     /// Adds one change; counters stop at their largest value rather than wrap.
-    pub fn apply(&mut self, change: &Change) {
+    pub fn apply(&mut self, change: Change) {
         match change {
             Change::Count { namespace, counter, by } => {
-                let count = self.counters.entry((namespace.clone(), *counter)).or_default();
-                *count = count.saturating_add(*by);
+                let count = self.counters.entry((namespace, counter)).or_default();
+                *count = count.saturating_add(by);
             }
             Change::Score { namespace, board, member, by } => {
-                *self.scores.entry((namespace.clone(), *board, member.clone())).or_default() += by;
+                *self.scores.entry((namespace, board, member)).or_default() += by;
             }
             Change::User { namespace, user } => {
-                self.users.insert((namespace.clone(), user.clone()));
+                self.users.insert((namespace, user));
             }
             Change::Burst { .. } => {}
         }
@@ -335,7 +334,8 @@ mod tests {
             not_before: None,
             analysis: Analysis { status, detail: None },
             jobdata_text: None,
-            jobdata: (!fields.is_empty()).then_some(data),
+            jobdata: None,
+            figures: (!fields.is_empty()).then(|| JobFigures::of(&data)),
             experiments: experiments.iter().map(ToString::to_string).collect(),
         }
     }
@@ -343,7 +343,7 @@ mod tests {
     #[track_caller]
     fn check(handover: &Handover, namespace: &str, expected: [i64; 5]) {
         let mut totals = Totals::default();
-        for change in &changes_of(handover) {
+        for change in changes_of(handover) {
             totals.apply(change);
         }
         assert_eq!(Counter::ALL.map(|counter| totals.counter(namespace, counter)), expected);
@@ -385,7 +385,7 @@ mod tests {
         ];
         let mut totals = Totals::default();
         for change in changes_of(&handover(Kind::Replaced, AnalysisStatus::Ok, &fields, &[])) {
-            totals.apply(&change);
+            totals.apply(change);
         }
         let score =
             |board, member: &str| totals.scores.get(&(TOTAL.to_owned(), board, member.to_owned())).copied();

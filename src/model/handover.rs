@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ContentHash, JobData, MessageId, RelPath, Stamp, Timestamp};
+use super::{ContentHash, JobData, JobFigures, MessageId, RelPath, Stamp, Timestamp};
 
 /// The place of a handover in the agent's journal: 1 for the first, rising by one, never used again.
 pub type Seq = u64;
@@ -82,7 +82,7 @@ pub struct Analysis {
 /// One complete file (or one given up as broken) on its way to the sinks.
 ///
 /// Built once, at the moment of the decision, and never changed: every retry sends the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Handover {
     /// Its place in the journal.
     pub seq: Seq,
@@ -104,10 +104,12 @@ pub struct Handover {
     pub not_before: Option<Timestamp>,
     /// What reading it gave.
     pub analysis: Analysis,
-    /// The redacted text of its `jobdata` member, from which [`Handover::jobdata`] was parsed.
+    /// The redacted text of its `jobdata` member.
     pub jobdata_text: Option<String>,
-    /// The fields of its `jobdata` member, redacted.
+    /// The fields of [`Handover::jobdata_text`], for a sink that spells them.
     pub jobdata: Option<JobData>,
+    /// What it says to the statistics as a job.
+    pub figures: Option<JobFigures>,
     /// The experiments whose analyses it holds, sorted, distinct.
     pub experiments: Vec<String>,
 }

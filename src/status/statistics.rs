@@ -105,9 +105,9 @@ mod tests {
     fn shows_what_the_ledger_holds() {
         let mut totals = Totals::default();
         let (namespace, user) = (TOTAL.to_owned(), "b-1\u{1b}[31m".to_owned());
-        totals.apply(&Change::Count { namespace: namespace.clone(), counter: Counter::Events, by: 700 });
-        totals.apply(&Change::User { namespace: namespace.clone(), user: user.clone() });
-        totals.apply(&Change::Score { namespace, board: Board::UserJobsCompleted, member: user, by: 2.0 });
+        totals.apply(Change::Count { namespace: namespace.clone(), counter: Counter::Events, by: 700 });
+        totals.apply(Change::User { namespace: namespace.clone(), user: user.clone() });
+        totals.apply(Change::Score { namespace, board: Board::UserJobsCompleted, member: user, by: 2.0 });
         let statistics = Statistics::of(9, &totals);
         let text = render_statistics(&statistics);
         assert!(text.contains("TOTAL") && text.contains("700"), "{text}");

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Analysis, ContentHash, Handover, Kind, MessageId, RelPath, RootPath, Seq, Stamp, Timestamp,
+    Analysis, ContentHash, Handover, JobFigures, Kind, MessageId, RelPath, RootPath, Seq, Stamp, Timestamp,
 };
 
 use super::medium::{Batch, Medium};
@@ -24,6 +24,7 @@ const REASON_CHARACTERS: usize = 1000;
 #[derive(Serialize, Deserialize)]
 enum StoredHandover {
     V1(HandoverV1),
+    V2(HandoverV1, Option<JobFigures>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -60,7 +61,7 @@ pub struct Refused {
 
 /// Adds the rows of `handover` to `batch`; tells how many bytes they have.
 pub(super) fn write(handover: &Handover, batch: &mut Batch) -> u64 {
-    let stored = StoredHandover::V1(HandoverV1 {
+    let row = HandoverV1 {
         id: handover.id,
         kind: handover.kind,
         root: handover.root.clone(),
@@ -72,7 +73,8 @@ pub(super) fn write(handover: &Handover, batch: &mut Batch) -> u64 {
         analysis: handover.analysis.clone(),
         jobdata_text: handover.jobdata_text.clone(),
         experiments: handover.experiments.clone(),
-    });
+    };
+    let stored = StoredHandover::V2(row, handover.figures.clone());
     let mut size = 0;
     for (part, bytes) in (0..).zip(codec::encode_long(&stored, USUAL_BYTES).chunks(PART_BYTES)) {
         let key = keys::journal(handover.seq, part);
@@ -83,7 +85,10 @@ pub(super) fn write(handover: &Handover, batch: &mut Batch) -> u64 {
 }
 
 pub(super) fn decode(seq: Seq, bytes: &[u8]) -> Result<Handover, StoreError> {
-    let StoredHandover::V1(row) = codec::decode(bytes, "a handover")?;
+    let (row, figures) = match codec::decode(bytes, "a handover")? {
+        StoredHandover::V1(row) => (row, None),
+        StoredHandover::V2(row, figures) => (row, figures),
+    };
     Ok(Handover {
         seq,
         id: row.id,
@@ -97,6 +102,7 @@ pub(super) fn decode(seq: Seq, bytes: &[u8]) -> Result<Handover, StoreError> {
         analysis: row.analysis,
         jobdata_text: row.jobdata_text,
         jobdata: None,
+        figures,
         experiments: row.experiments,
     })
 }
@@ -109,6 +115,35 @@ pub(super) fn last_seq(db: &Medium) -> Result<Seq, StoreError> {
     Ok(noted.unwrap_or(0).max(last.unwrap_or(0)))
 }
 
+/// The first `limit` handovers after `after` and up to `last`, in order.
+pub(super) fn read(db: &Medium, after: Seq, last: Seq, limit: usize) -> Result<Vec<Handover>, StoreError> {
+    let mut handovers = Vec::new();
+    let mut current: Option<(Seq, Vec<u8>)> = None;
+    let first = after.saturating_add(1);
+    if first > last {
+        return Ok(handovers);
+    }
+    for entry in db.range(keys::journal(first, 0)..=keys::journal(last, u16::MAX)) {
+        let (key, value) = entry?;
+        let seq = keys::number_at(&key, 1).ok_or(StoreError::Damaged { what: "a handover's key" })?;
+        match &mut current {
+            Some((open, bytes)) if *open == seq => bytes.extend_from_slice(&value),
+            _ => {
+                if let Some((done, bytes)) = current.replace((seq, value.to_vec())) {
+                    handovers.push(decode(done, &bytes)?);
+                }
+                if handovers.len() == limit {
+                    return Ok(handovers);
+                }
+            }
+        }
+    }
+    if let Some((done, bytes)) = current {
+        handovers.push(decode(done, &bytes)?);
+    }
+    Ok(handovers)
+}
+
 impl Store {
     /// The number of the last handover.
     #[must_use]
@@ -118,33 +153,10 @@ impl Store {
 
     /// The first `limit` handovers after `after`, in order; only what is durable.
     ///
-    /// Their `jobdata` is `None`: the fields are parsed from `jobdata_text` by whoever needs them.
+    /// Their `jobdata` is `None`: the fields are parsed from `jobdata_text` by whoever needs them. So are the `figures` of a
+    /// job that a program of format 2 handed over.
     pub fn journal(&self, after: Seq, limit: usize) -> Result<Vec<Handover>, StoreError> {
-        let mut handovers = Vec::new();
-        let mut current: Option<(Seq, Vec<u8>)> = None;
-        let (first, last) = (after.saturating_add(1), self.head());
-        if first > last {
-            return Ok(handovers);
-        }
-        for entry in self.db.range(keys::journal(first, 0)..=keys::journal(last, u16::MAX)) {
-            let (key, value) = entry?;
-            let seq = keys::number_at(&key, 1).ok_or(StoreError::Damaged { what: "a handover's key" })?;
-            match &mut current {
-                Some((open, bytes)) if *open == seq => bytes.extend_from_slice(&value),
-                _ => {
-                    if let Some((done, bytes)) = current.replace((seq, value.to_vec())) {
-                        handovers.push(decode(done, &bytes)?);
-                    }
-                    if handovers.len() == limit {
-                        return Ok(handovers);
-                    }
-                }
-            }
-        }
-        if let Some((done, bytes)) = current {
-            handovers.push(decode(done, &bytes)?);
-        }
-        Ok(handovers)
+        read(&self.db, after, self.head(), limit)
     }
 
     /// The first handover still in the journal; one past the head if there is none.
@@ -246,16 +258,21 @@ impl Store {
         const AT_ONCE: usize = 1000;
         let old = self.journal(0, AT_ONCE)?;
         let mut batch = Batch::default();
-        let mut count = 0;
+        let (mut count, mut last) = (0, 0);
         for handover in old.iter().take_while(|row| row.seq <= behind && row.detected_at < before) {
             let parts = keys::journal(handover.seq, 0);
             for row in self.db.scan_prefix(parts.get(..9).unwrap_or_default()) {
                 batch.remove(row?.0);
             }
-            count += 1;
+            (count, last) = (count + 1, handover.seq);
         }
         if count > 0 {
-            batch.insert(keys::HEAD, codec::encode(&self.head()));
+            let mut writer = self.writer();
+            let head = writer.head;
+            if last > writer.ledger.upto() {
+                writer.ledger.write(head, &self.db)?;
+            }
+            batch.insert(keys::HEAD, codec::encode(&head));
             self.db.apply_batch(batch)?;
         }
         Ok(count)

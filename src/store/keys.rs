@@ -2,7 +2,7 @@
 //!
 //! | key | row |
 //! |---|---|
-//! | `m` name | format, agent's name, last steady time, head of the journal, number of commits, patterns of the last run |
+//! | `m` name | format, agent's name, last steady time, head of the journal, number of commits, patterns of the last run, what the ledger counts |
 //! | `r` root | a watched root |
 //! | `d` directory | a directory |
 //! | `s` directory, run | up to 64 files of a directory |
@@ -25,6 +25,7 @@ pub(super) const AGENT_ID: &[u8] = b"magent";
 pub(super) const LAST_STEADY: &[u8] = b"mtime";
 pub(super) const HEAD: &[u8] = b"mhead";
 pub(super) const COMMITS: &[u8] = b"mcommits";
+pub(super) const LEDGER_UPTO: &[u8] = b"mledger";
 pub(super) const PATTERNS: &[u8] = b"mpatterns";
 
 pub(super) const ROOTS: &[u8] = b"r";

@@ -3,7 +3,7 @@
 //! The only room that knows sled, with four rules that its measurements asked for: a flush is followed by our own
 //! `fdatasync` of the database file (sled's own flush does not survive a power loss on Linux); no value is larger
 //! than 6 KiB; files are packed 64 to a row; the cache is small. One tree with key prefixes, so that a file's seen
-//! row, its place in the journal and its effect on the ledger commit as one batch.
+//! row and its place in the journal commit as one batch; the ledger is what the journal adds up to.
 //!
 //! *Never here*: the mount, a socket, a decision, a clock.
 
@@ -38,7 +38,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::model::{Seq, Timestamp, Totals};
 
-use medium::Medium;
+use ledger::Ledger;
+use medium::{Batch, Medium};
 use outbox::Outbox;
 
 pub use directories::{DirId, DirRow, RootId, RootRow};
@@ -58,7 +59,7 @@ pub use upkeep::Requeued;
 pub use waiting::{WaitReason, WaitRow};
 
 /// The format of this version's database; an older one is migrated at opening, a newer one refused.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// An open state directory.
 ///
@@ -79,7 +80,7 @@ struct Writer {
     commits: u64,
     next_dir: u64,
     next_root: u32,
-    totals: Totals,
+    ledger: Ledger,
     outbox: Outbox,
 }
 
@@ -119,12 +120,13 @@ impl Store {
             db.check(commits)?;
         }
         let agent_id = agent_id(&db)?;
+        let head = journal::last_seq(&db)?;
         let writer = Writer {
-            head: journal::last_seq(&db)?,
+            head,
             commits,
             next_dir: directories::next_dir(&db)?,
             next_root: directories::next_root(&db)?,
-            totals: ledger::load(&db)?,
+            ledger: Ledger::load(&db, head)?,
             outbox: Outbox::default(),
         };
         let store = Self { db, agent_id, writer: Mutex::new(writer), _lock: lock };
@@ -152,7 +154,14 @@ impl Store {
     #[must_use]
     pub fn totals(&self) -> (Seq, Totals) {
         let writer = self.writer();
-        (writer.head, writer.totals.clone())
+        (writer.head, writer.ledger.totals().clone())
+    }
+
+    /// Writes all of the ledger, so that the next opening has nothing to count.
+    pub fn write_ledger(&self) -> Result<(), StoreError> {
+        let mut writer = self.writer();
+        let head = writer.head;
+        writer.ledger.write(head, &self.db)
     }
 
     /// Writes everything out and waits for the disk.
@@ -169,8 +178,14 @@ fn check_format(db: &Medium, folder: &Path) -> Result<(), StoreError> {
     let found = db.get(keys::FORMAT)?.map(|value| codec::decode(&value, "the format number")).transpose()?;
     match found.unwrap_or(0) {
         FORMAT => Ok(()),
-        // Rows of earlier formats are read as they are, and written in this one when they change.
-        0..FORMAT => db.insert(keys::FORMAT, codec::encode(&FORMAT)),
+        // Rows of earlier formats are read as they are, and written in this one when they change. Their ledger counts all of
+        // the journal.
+        0..FORMAT => {
+            let mut batch = Batch::default();
+            batch.insert(keys::FORMAT, codec::encode(&FORMAT));
+            batch.insert(keys::LEDGER_UPTO, codec::encode(&journal::last_seq(db)?));
+            db.apply_batch(batch)
+        }
         found => Err(StoreError::Format { path: folder.to_path_buf(), found, known: FORMAT }),
     }
 }

@@ -18,6 +18,7 @@ pub fn read_row(key: &[u8], value: &[u8]) -> Result<Option<Handover>, StoreError
         (keys::AGENT_ID, _) => codec::decode::<String>(value, "the agent's name").map(drop)?,
         (keys::LAST_STEADY, _) => codec::decode::<Timestamp>(value, "the last time").map(drop)?,
         (keys::HEAD, _) => codec::decode::<u64>(value, "the journal's head").map(drop)?,
+        (keys::LEDGER_UPTO, _) => codec::decode::<Seq>(value, "the ledger").map(drop)?,
         (keys::PATTERNS, _) => hindrance::decode_patterns(value).map(drop)?,
         (_, Some(b'f')) => hindrance::decode(value).map(drop)?,
         (_, Some(b'r')) => directories::decode_root(key, value).map(drop)?,

@@ -1,13 +1,13 @@
 //! What changes together: collected by whoever decides, committed as one batch, on disk before anyone hears of it.
 
-use crate::model::{Handover, Timestamp, Totals, changes_of};
+use crate::model::{Handover, Timestamp, changes_of};
 
 use super::medium::Batch;
 use super::prints::BlockEditor;
 use super::seen::RunEditor;
 use super::{
     DirId, DirRow, KnownFile, RootId, RootRow, SeenFile, Store, StoreError, WaitRow, codec, directories,
-    journal, keys, ledger, waiting,
+    journal, keys, waiting,
 };
 
 /// A set of changes that becomes durable as one, or not at all.
@@ -118,16 +118,14 @@ impl Store {
         let mut writer = self.writer();
         let mut batch = Batch::default();
         let (mut runs, mut blocks) = (RunEditor::default(), BlockEditor::default());
-        let (mut head, mut gained, mut handed_over) = (writer.head, Totals::default(), Vec::new());
+        let (mut head, mut changes, mut handed_over) = (writer.head, Vec::new(), Vec::new());
         let mut sizes = Vec::new();
         for mut change in transaction.seen {
             if let Some(mut handover) = change.handover {
                 head += 1;
                 (handover.seq, change.file.seq) = (head, head);
                 sizes.push((head, journal::write(&handover, &mut batch)));
-                for change in &changes_of(&handover) {
-                    gained.apply(change);
-                }
+                changes.extend(changes_of(&handover));
                 handed_over.push(*handover);
             }
             // A file that is gone keeps its fingerprint, unless its number went to another one meanwhile.
@@ -149,14 +147,15 @@ impl Store {
         if let Some(steady) = transaction.steady {
             batch.insert(keys::LAST_STEADY, codec::encode(&steady));
         }
-        let commits = writer.commits + 1;
+        let (commits, last) = (writer.commits + 1, writer.head);
+        writer.ledger.put_some(last, &mut batch);
         batch.insert(keys::COMMITS, codec::encode(&commits));
-        ledger::apply(gained, &mut writer.totals, &mut batch);
         self.db.apply_batch(batch)?;
         self.make_durable()?;
         self.db.note(commits)?;
         writer.commits = commits;
         writer.head = head;
+        writer.ledger.count(changes);
         for (seq, bytes) in sizes {
             writer.outbox.add(seq, bytes);
         }

@@ -6,7 +6,7 @@ use crate::model::{Seq, Timestamp, Totals};
 
 use super::journal::SinkCursor;
 use super::medium::Batch;
-use super::{Store, StoreError, codec, keys, ledger};
+use super::{Store, StoreError, codec, keys};
 
 /// What a sink is to be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,15 +62,13 @@ impl Store {
     /// Raises each figure of the ledger to that of `found` where that is more.
     pub fn adopt(&self, found: &Totals) -> Result<(), StoreError> {
         let mut writer = self.writer();
-        let mut totals = writer.totals.clone();
-        totals.raise(found);
-        let (mut batch, commits) = (Batch::default(), writer.commits + 1);
-        ledger::write(&totals, &mut batch);
+        let (mut batch, head, commits) = (Batch::default(), writer.head, writer.commits + 1);
+        writer.ledger.raise(found, head, &self.db)?;
         batch.insert(keys::COMMITS, codec::encode(&commits));
         self.db.apply_batch(batch)?;
         self.make_durable()?;
         self.db.note(commits)?;
-        (writer.commits, writer.totals) = (commits, totals);
+        writer.commits = commits;
         Ok(())
     }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use nfs_scout::dispatch::{Journal, JournalError, SinkName};
 use nfs_scout::model::{
-    Analysis, AnalysisStatus, ContentHash, Handover, JobData, Kind, MessageId, RelPath, Seq, Stamp,
-    Timestamp, Totals, Value, changes_of,
+    Analysis, AnalysisStatus, ContentHash, Handover, JobData, JobFigures, Kind, MessageId, RelPath, Seq,
+    Stamp, Timestamp, Totals, Value, changes_of,
 };
 use tokio::sync::watch;
 
@@ -49,7 +49,7 @@ impl MemoryJournal {
         let mut inner = self.inner();
         inner.last = inner.last.max(inner.floor) + 1;
         handover.seq = inner.last;
-        for change in &changes_of(&handover) {
+        for change in changes_of(&handover) {
             inner.totals.apply(change);
         }
         let seq = inner.last;
@@ -112,7 +112,7 @@ impl Journal for MemoryJournal {
         Ok(self.checked()?.last)
     }
 
-    fn read(&self, after: Seq, limit: usize) -> Result<Vec<Handover>, JournalError> {
+    fn read(&self, _sink: SinkName, after: Seq, limit: usize) -> Result<Vec<Handover>, JournalError> {
         assert!(limit > 0);
         Ok(self
             .checked()?
@@ -191,6 +191,7 @@ pub fn job(number: i64) -> Handover {
         not_before: None,
         analysis: Analysis { status: AnalysisStatus::Ok, detail: None },
         jobdata_text: Some(format!("jobid={number}\n")),
+        figures: Some(JobFigures::of(&data)),
         jobdata: Some(data),
         experiments: if number % 2 == 0 { vec!["ATLAS".to_owned()] } else { Vec::new() },
     }

@@ -6,6 +6,7 @@ use super::contents::{content, is_archive};
 use super::machine::Machine;
 use super::sinks::{Figures, Message};
 use super::world::{Body, Item};
+use crate::dispatch::inside::Restore;
 use crate::model::{Kind, Seq};
 
 /// A content as the checks know it: of which item, and how much of it.
@@ -130,7 +131,7 @@ fn check_items(machine: &Machine<'_>, counts: &HashMap<usize, usize>) -> Result<
     Ok(())
 }
 
-/// The statistics are those of what was handed over, each once.
+/// The statistics are those of what was handed over, each once: in Redis, and in the store's own ledger.
 fn check_figures(
     machine: &Machine<'_>,
     handed_over: &BTreeMap<Seq, Message>,
@@ -144,6 +145,14 @@ fn check_figures(
     }
     let mut found = machine.redis.state().figures.clone();
     found.cursor = found.cursor.filter(|cursor| *cursor > 0);
+    compare("Redis", &found, &expected)?;
+    let Some(process) = &machine.process else { return Ok(()) };
+    let mut ledger = Figures { cursor: expected.cursor, ..Figures::default() };
+    ledger.apply(&Restore::Add.spell(&process.store.totals().1));
+    compare("the ledger", &ledger, &expected)
+}
+
+fn compare(whose: &str, found: &Figures, expected: &Figures) -> Result<(), String> {
     if found == expected {
         return Ok(());
     }
@@ -156,7 +165,7 @@ fn check_figures(
     } else {
         format!("users {:?}, not {:?}", found.users, expected.users)
     };
-    Err(format!("Redis {difference}"))
+    Err(format!("{whose}: {difference}"))
 }
 
 fn count(figures: &mut Figures, kind: Kind, item: usize, archive: bool) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::history::{QueueEvent, RedisEvent};
-use crate::dispatch::inside::{Counted, Cursor, Delivery, Desk, Pulse, Sink, ops_of, payload_of, reconcile};
+use crate::dispatch::inside::{Counted, Cursor, Delivery, Desk, Pulse, Sink, gained_by, reconcile};
 use crate::dispatch::{SinkError, SinkName};
 use crate::event::Reporter;
 use crate::model::{Handover, Kind, Seq};
@@ -27,7 +27,7 @@ pub(super) struct Figures {
 
 impl Figures {
     /// As `apply.lua` does it.
-    fn apply(&mut self, changes: &str) {
+    pub(super) fn apply(&mut self, changes: &str) {
         let changes: Vec<Vec<String>> = serde_json::from_str(changes).expect("the changes are JSON");
         for change in changes {
             let parts: Vec<&str> = change.iter().map(String::as_str).collect();
@@ -208,7 +208,7 @@ impl Sink for Statistics {
         let (Some(session), Some(last)) = (&mut self.session, batch.last()) else {
             return Delivery { error: Some(away()), ..Delivery::default() };
         };
-        match session.apply(payload_of(ops_of(batch).iter()), last.seq, Duration::ZERO).await {
+        match session.apply(gained_by(batch).1, last.seq, Duration::ZERO).await {
             Ok(()) => Delivery { upto: Some(last.seq), ..Delivery::default() },
             Err(error) => Delivery { error: Some(error), ..Delivery::default() },
         }
