@@ -129,20 +129,20 @@ impl Engine {
             directory.looked_at = Some(began.wall);
         }
         let (stamp, number) = (directory.stamp, directory.root);
+        let racy_since = directory.racy.then_some(directory.stamp_since);
         if let Some(root) = self.roots.get_mut(number) {
             if let Some(stamp) = stamp {
                 root.server_time.observe(&stamp, now.steady);
             }
             root.agenda.looked(dir, began.steady, &Sighting { rpcs: 1, ..Sighting::default() });
         }
-        self.make_appointment(dir);
+        self.make_appointment(number, dir, racy_since);
     }
 
     /// A racy directory is listed once more when its stamp has aged: soon, but a busy one not again and again.
-    fn make_appointment(&mut self, dir: DirId) {
-        let racy_since = self.table.get(dir).filter(|row| row.racy).map(|row| row.stamp_since);
+    fn make_appointment(&mut self, root: usize, dir: DirId, racy_since: Option<Timestamp>) {
         let usual = (self.settings.interval / 4).min(MAX_RACY_AGE);
-        if let Some(root) = self.root_mut(dir) {
+        if let Some(root) = self.roots.get_mut(root) {
             let age = root.server_time.racy_age().max(usual);
             root.agenda.appoint(dir, racy_since.map(|since| since.plus(age)));
         }
@@ -473,12 +473,13 @@ impl Engine {
         directory.racy = pass.racy;
         directory.audit = false;
         directory.looked_at = Some(pass.began.wall);
-        let row = directory.row(root);
+        let racy_since = directory.racy.then_some(directory.stamp_since);
+        let (row, number) = (directory.row(root), directory.root);
         self.touch(dir, now).put_dir(dir, row);
-        if let Some(root) = self.root_mut(dir) {
+        if let Some(root) = self.roots.get_mut(number) {
             root.agenda.looked(dir, pass.began.steady, &pass.sighting);
         }
-        self.make_appointment(dir);
+        self.make_appointment(number, dir, racy_since);
     }
 
     /// After a listing that was not whole, met a file in other hands, or showed what could not be read for a full

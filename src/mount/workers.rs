@@ -279,7 +279,9 @@ impl<O> Basket<O> {
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
         (state.sleeps, state.is_urgent, state.is_low) = (None, false, false);
-        std::mem::take(&mut state.brought)
+        // Probably as many come the next time.
+        let room = Vec::with_capacity(state.brought.len());
+        std::mem::replace(&mut state.brought, room)
     }
 
     fn put(&self, outcome: O) {
