@@ -118,6 +118,36 @@ impl RunEditor {
         edited.append(db, dir, file)
     }
 
+    /// Puts files that were there at first contact. Of a directory of which nothing is known yet they go to `batch` at once,
+    /// not into the editor: it would look for each name among the others.
+    pub(super) fn put_unread(
+        &mut self,
+        db: &Medium,
+        dir: DirId,
+        mut files: Vec<(Name, u64)>,
+        batch: &mut Batch,
+    ) -> Result<(), StoreError> {
+        let is_known = self.directories.contains_key(&dir)
+            || db.scan_prefix(keys::runs_of(dir)).next().transpose()?.is_some();
+        if is_known {
+            return files.into_iter().try_for_each(|file| self.put(db, dir, None, unread(file)));
+        }
+        // A directory that changes while it is listed may show a name twice.
+        files.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        files.dedup_by(|one, other| one.0 == other.0);
+        let (mut run, mut number) = (Vec::with_capacity(files.len().min(RUN_FILES)), 0);
+        for file in files.into_iter().map(unread) {
+            if is_full(&run, &file) {
+                batch.insert(keys::run(dir, number), run::encode(&run));
+                run.clear();
+                number += 1;
+            }
+            run.push(file);
+        }
+        batch.insert(keys::run(dir, number), run::encode(&run));
+        Ok(())
+    }
+
     /// Takes `name` out of `run` of `dir`.
     pub(super) fn remove(
         &mut self,
@@ -180,6 +210,12 @@ impl EditedRuns {
         self.runs.entry(last).or_default().push(file);
         Ok(())
     }
+}
+
+/// A file that was there at first contact: its name and number are enough to know it by.
+fn unread((name, fileid): (Name, u64)) -> SeenFile {
+    let stamp = Stamp { fileid, ..Stamp::default() };
+    SeenFile { name, stamp, content: Content::Unread, seq: 0, gone_since: None }
 }
 
 fn last_run(db: &Medium, dir: DirId) -> Result<u32, StoreError> {

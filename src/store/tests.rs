@@ -1,13 +1,13 @@
 //! Histories against a naive model, with the store closed and opened again in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Analysis, AnalysisStatus, ContentHash, Counter, Handover, JobData, JobFigures, Kind, MessageId, RelPath,
-    Stamp, TOTAL, Totals, Value, changes_of,
+    Analysis, AnalysisStatus, ContentHash, Counter, Handover, JobData, JobFigures, Kind, MessageId, Name,
+    RelPath, Stamp, TOTAL, Totals, Value, changes_of,
 };
 
 const ROOT: RootId = RootId(1);
@@ -88,6 +88,41 @@ fn keeps_what_was_committed() {
     assert_eq!(store.totals().1.counter(TOTAL, Counter::Events), 20);
     assert_eq!(store.totals().1.counter("ATLAS", Counter::JobsCompleted), 2);
     assert_eq!(store.known_file(DirId(1), b"b.tgz").unwrap().unwrap().file.seq, 2);
+}
+
+#[test]
+fn knows_each_file_of_a_first_contact_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let mut expected = HashMap::new();
+    let mut contact = |transaction: &mut Transaction, numbers: std::ops::Range<u64>| {
+        // Of long names that have nothing in common fewer than 64 have room in a row.
+        let long = |number: u64| blake3::hash(&number.to_be_bytes()).to_hex().repeat(3);
+        let name = |number| if number < 100 { long(number) } else { number.to_string() };
+        let files = numbers.map(|number| (Name::from(name(number).into_bytes()), number));
+        let files: Vec<(Name, u64)> = files.collect();
+        expected.extend(files.iter().cloned());
+        transaction.put_unread(DirId(1), files);
+    };
+    let mut transaction = Transaction::default();
+    contact(&mut transaction, 0..300);
+    contact(&mut transaction, 299..310);
+    assert_eq!(transaction.len(), 311, "one was shown twice");
+    store.commit(transaction).unwrap();
+    let mut transaction = Transaction::default();
+    contact(&mut transaction, 310..400);
+    transaction.put_seen(ROOT, DirId(2), None, seen(b"read", 1, 1));
+    transaction.put_unread(DirId(2), vec![(b"unread".as_slice().into(), 2)]);
+    store.commit(transaction).unwrap();
+    let known = store.known(DirId(1)).unwrap();
+    assert_eq!(known.len(), expected.len());
+    for KnownFile { file, .. } in known {
+        assert_eq!((file.content, Some(&file.stamp.fileid)), (Content::Unread, expected.get(&file.name)));
+    }
+    assert_eq!(store.known(DirId(2)).unwrap().len(), 2);
+    for row in store.db.scan_prefix(b"s") {
+        assert!(row.unwrap().1.len() <= codec::MAX_VALUE_BYTES);
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What changes together: collected by whoever decides, committed as one batch, on disk before anyone hears of it.
 
-use crate::model::{Handover, Timestamp, changes_of};
+use std::collections::BTreeMap;
+
+use crate::model::{Handover, Name, Timestamp, changes_of};
 
 use super::medium::Batch;
 use super::prints::BlockEditor;
@@ -16,6 +18,7 @@ pub struct Transaction {
     roots: Vec<(RootId, RootRow)>,
     directories: Vec<(DirId, DirRow)>,
     seen: Vec<SeenChange>,
+    unread: BTreeMap<DirId, Vec<(Name, u64)>>,
     forgotten: Vec<(RootId, DirId, KnownFile)>,
     forgotten_directories: Vec<DirId>,
     waiting: Vec<(DirId, Vec<u8>, Option<WaitRow>)>,
@@ -44,6 +47,7 @@ impl Transaction {
         self.roots.len()
             + self.directories.len()
             + self.seen.len()
+            + self.unread.values().map(Vec::len).sum::<usize>()
             + self.forgotten.len()
             + self.forgotten_directories.len()
             + self.waiting.len()
@@ -67,6 +71,12 @@ impl Transaction {
     /// Writes a seen file: into `run` if it is known there, else as a new one.
     pub fn put_seen(&mut self, root: RootId, dir: DirId, run: Option<u32>, file: SeenFile) {
         self.seen.push(SeenChange { root, dir, run, file, handover: None });
+    }
+
+    /// Writes files that were there at first contact, each with its number. They are many, so they are told in short: the
+    /// rest of what is said of a seen file is the same of all of them.
+    pub fn put_unread(&mut self, dir: DirId, files: Vec<(Name, u64)>) {
+        self.unread.entry(dir).or_default().extend(files);
     }
 
     /// Writes a seen file together with its handover; both get the next number of the journal.
@@ -133,6 +143,9 @@ impl Store {
                 blocks.put(&self.db, change.root, change.dir, &change.file)?;
             }
             runs.put(&self.db, change.dir, change.run, change.file)?;
+        }
+        for (dir, files) in transaction.unread {
+            runs.put_unread(&self.db, dir, files, &mut batch)?;
         }
         for (root, dir, known) in &transaction.forgotten {
             blocks.remove(&self.db, *root, *dir, &known.file)?;
