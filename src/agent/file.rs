@@ -125,7 +125,7 @@ impl Engine {
             return;
         }
         if task.read == Read::AsSeen {
-            return self.take_as_seen(task.dir, task.name.into(), stamp.fileid, now);
+            return self.take_as_seen(task.dir, vec![(task.name.into(), stamp.fileid)], now);
         }
         let reason = self.reason_so_far(&task, stamp).unwrap_or(WaitReason::Settling);
         self.wait(&task, stamp, reason, now, false);

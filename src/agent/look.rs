@@ -14,7 +14,7 @@ use crate::model::{Name, Stamp, Timestamp};
 use crate::mount::{Coverage, Listing, MountError};
 use crate::rules::Judgement;
 use crate::schedule::{MAX_RACY_AGE, ServerTime, Sighting};
-use crate::store::{Content, DirId, Hindrance, Known, SeenFile, StoreError};
+use crate::store::{DirId, Hindrance, Known, SeenFile, StoreError};
 
 /// When a directory is looked at again whose listing did not suffice.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -96,6 +96,8 @@ impl Engine {
             return Ok(());
         };
         directory.hindered = error.is_some();
+        // Its own row may be pending still, at leisure: without that row its number would go to another directory.
+        self.pending.touch_all(now);
         let reason = |error: &MountError| {
             if error.is_other_file_system() {
                 "it is another file system's, which --cross-file-systems enters".to_owned()
@@ -401,7 +403,8 @@ impl Engine {
         let root = self.roots.get(directory.root).map(|root| root.id).unwrap_or_default();
         let (row, parent) = (directory.row(root), directory.parent);
         self.table.insert(id, directory);
-        self.touch(id, now).put_dir(id, row);
+        // Not as a decision about it that its listing would have to wait for: this row is read at the next start only.
+        self.pending.touch_at_leisure(now).put_dir(id, row);
         if let Some(root) = self.root_mut(id) {
             root.agenda.add(id, parent, now.steady);
         }
@@ -411,11 +414,12 @@ impl Engine {
         let baseline =
             self.settings.baseline && self.table.get(dir).is_some_and(|directory| directory.first_contact);
         let dir_path = self.table.path(dir);
+        let mut unread = Vec::new();
         for item in news {
             if self.busy.contains(&(dir, item.name.to_vec())) {
                 pass.conclusive = false;
             } else if baseline && item.is_file && item.known.is_none() {
-                self.take_as_seen(dir, item.name, item.fileid, now);
+                unread.push((item.name, item.fileid));
             } else {
                 pass.todo.push(FileTask {
                     dir,
@@ -431,6 +435,7 @@ impl Engine {
                 });
             }
         }
+        self.take_as_seen(dir, unread, now);
     }
 
     /// When a file that a listing showed is read at once: an archive can prove that it is complete, others cannot.
@@ -443,13 +448,16 @@ impl Engine {
         }
     }
 
-    /// A file that is there at first contact and is not wanted: its name and number are enough to know it by.
-    pub(super) fn take_as_seen(&mut self, dir: DirId, name: Name, fileid: u64, now: Now) {
-        self.reporter.emit(&Event::Baselined);
-        let (stamp, content) = (Stamp { fileid, ..Stamp::default() }, Content::Unread);
-        let file = SeenFile { name, stamp, content, seq: 0, gone_since: None };
-        let root = self.root_of(dir);
-        self.touch(dir, now).put_seen(root, dir, None, file);
+    /// Files that are there at first contact and are not wanted: names and numbers are enough to know them by.
+    pub(super) fn take_as_seen(&mut self, dir: DirId, files: Vec<(Name, u64)>, now: Now) {
+        if files.is_empty() {
+            return;
+        }
+        for _ in &files {
+            self.reporter.emit(&Event::Baselined);
+        }
+        self.pending.directories.insert(dir);
+        self.pending.touch_at_leisure(now).put_unread(dir, files);
     }
 
     /// Stores the directory's stamp once everything that its listing showed is on record.
@@ -475,7 +483,7 @@ impl Engine {
         directory.looked_at = Some(pass.began.wall);
         let racy_since = directory.racy.then_some(directory.stamp_since);
         let (row, number) = (directory.row(root), directory.root);
-        self.touch(dir, now).put_dir(dir, row);
+        self.pending.touch_at_leisure(now).put_dir(dir, row);
         if let Some(root) = self.roots.get_mut(number) {
             root.agenda.looked(dir, pass.began.steady, &pass.sighting);
         }

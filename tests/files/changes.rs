@@ -310,6 +310,18 @@ fn a_baseline_is_seen_and_not_told() {
     assert_eq!(scout.news().len(), 3);
 }
 
+/// A commit wakes each of the store's threads, and waits for the disk.
+#[test]
+fn a_first_walk_is_no_commit_for_each_level_of_a_tree() {
+    let scout = Scout::new();
+    scout.put(format!("{}file", "d/".repeat(40)), b"");
+    scout.once(&["--baseline"]);
+    let commits = fs::read_to_string(scout.state().join("commits")).unwrap();
+    let count: u32 = commits.split(' ').next().unwrap().parse().unwrap();
+    // At the beginning, at the end, and each second.
+    assert!(count < 20, "{count}");
+}
+
 #[test]
 fn junk_is_left_alone() {
     let scout = Scout::new();
