@@ -210,14 +210,15 @@ impl Engine {
     }
 
     /// How long a job is likely to take on a root, if that is known: a look that finds nothing new is one round trip, a
-    /// first one LOOKUP, ACCESS and READDIR.
+    /// first one LOOKUP, ACCESS and READDIR. Of a first walk, as long as when few were under way: what it takes for our own
+    /// being many would call for still more threads.
     pub(super) fn takes(&self, root: usize, job: &Job) -> Option<Duration> {
-        let round_trips = match job {
-            Job::Look { effort: Effort::IfChanged(_), .. } => 1,
-            Job::Look { effort: Effort::First, .. } => 3,
-            _ => return None,
-        };
-        self.roots.get(root)?.brake.round_trip().map(|round_trip| round_trip * round_trips)
+        let brake = &self.roots.get(root)?.brake;
+        match job {
+            Job::Look { effort: Effort::IfChanged(_), .. } => brake.round_trip(),
+            Job::Look { effort: Effort::First, .. } => brake.baseline().map(|round_trip| round_trip * 3),
+            _ => None,
+        }
     }
 
     /// Takes what came of a job.

@@ -25,6 +25,11 @@ const STACK_BYTES: usize = 512 * 1024;
 /// that is dear (3 ms in the guest kernel of `tests/nfs`), and nobody waits for a look so dearly.
 const SOON: Duration = Duration::from_millis(3);
 
+/// Of threads that are many each has at least so much to do for every one of them: n threads share n x n times this. More of
+/// them would take longer to start than they save: 32 instead of some 10 made the first walk of a tree behind an NFS server
+/// on the same processor a tenth longer.
+const SHARE: Duration = Duration::from_micros(500);
+
 /// What a job counts for of which nobody knows how long it takes: it gets a thread.
 const LONG: Duration = Duration::from_secs(1);
 
@@ -87,7 +92,7 @@ impl<J: Send + 'static> Workers<J> {
         state.few = state.todo.len() / 4;
         let at_work = self.hired - state.idle.len();
         let lying: Duration = state.todo.iter().map(|(_, takes)| *takes).sum();
-        let wanted = usize::try_from(lying.as_nanos().div_ceil(SOON.as_nanos())).unwrap_or(usize::MAX);
+        let wanted = threads_for(lying);
         let at_least = usize::from(state.taken == self.taken_before);
         let wanted = wanted.saturating_sub(at_work).max(at_least).min(state.todo.len());
         self.taken_before = state.taken;
@@ -114,6 +119,13 @@ impl<J: Send + 'static> Workers<J> {
             self.hired += 1;
         }
     }
+}
+
+/// How many threads do so much work.
+fn threads_for(work: Duration) -> usize {
+    let soon = work.as_nanos().div_ceil(SOON.as_nanos());
+    let worth = (work.as_nanos() / SHARE.as_nanos()).isqrt().max(1);
+    usize::try_from(soon.min(worth)).unwrap_or(usize::MAX)
 }
 
 impl<J> fmt::Debug for Workers<J> {
@@ -458,6 +470,13 @@ mod tests {
         let (pause, began) = (Duration::from_millis(20), std::time::Instant::now());
         assert_eq!(basket.take(pause, Call::Urgent), [2], "though nobody called");
         assert!(began.elapsed() >= pause, "it was called");
+    }
+
+    #[test]
+    fn many_threads_are_for_much_work() {
+        for (milliseconds, threads) in [(0, 0), (1, 1), (3, 1), (9, 3), (18, 6), (72, 12), (450, 30)] {
+            assert_eq!(threads_for(Duration::from_millis(milliseconds)), threads, "{milliseconds} ms");
+        }
     }
 
     #[test]
