@@ -2,7 +2,7 @@
 //! times.
 //!
 //! ```text
-//! cargo bench --bench walk                                   1,000 directories of 50 files: some 8 minutes
+//! cargo bench --bench walk                                   1,000 directories of 50 files: some 10 minutes
 //! cargo bench --bench walk -- --directories 200              a first idea
 //! ```
 //!
@@ -13,7 +13,8 @@
 //! RPCs are counted by the client's kernel. The least that a walk can cost is one LOOKUP and one ACCESS a directory, and
 //! the READDIRs that its names take.
 //!
-//! The guest has one slow CPU, which client, server and walker share: at 0 ms the times are those of that CPU.
+//! The guest has one slow CPU, which client, server and walker share: at 0 ms the times are those of that CPU. They vary by
+//! half, so of several walks in turn the shortest counts, for each walker.
 #![expect(clippy::unwrap_used, reason = "a bench ends with the first thing that its own machinery cannot do")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a report, and progress")]
 
@@ -45,6 +46,15 @@ const ROUND_TRIPS_MS: [u64; 3] = [0, 2, 20];
 const PATIENCE: Duration = Duration::from_secs(300);
 /// What a guest may take.
 const LIMIT: Duration = Duration::from_secs(1500);
+
+/// How often each walks, by round-trip time: the more often, the more the times depend on the CPU.
+fn rounds(round_trip_ms: u64) -> usize {
+    match round_trip_ms {
+        0 => 5,
+        2 => 3,
+        _ => 1,
+    }
+}
 
 /// RPCs of nfs-scout, of the least possible.
 const MOST_RPCS: f64 = 1.1;
@@ -149,7 +159,7 @@ impl Boot {
         self.child.wait().unwrap();
         let text = fs::read_to_string(self.folder.join("results")).unwrap();
         let walks: Vec<Walk> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let all = WALKERS.len() * ROUND_TRIPS_MS.len();
+        let all = WALKERS.len() * ROUND_TRIPS_MS.map(rounds).iter().sum::<usize>();
         assert_eq!(walks.len(), all, "see {}", self.folder.join("console").display());
         walks
     }
@@ -164,7 +174,7 @@ fn in_guest(results: &Path, version: &str, directories: u32) {
         rig::create_files(&folder, "job-", FILES_IN_EACH);
     }
     for round_trip_ms in ROUND_TRIPS_MS {
-        for walker in WALKERS {
+        for walker in (0..rounds(round_trip_ms)).flat_map(|_| WALKERS) {
             rig::server::round_trip(Duration::ZERO);
             mount.remount("");
             rig::drop_caches();
@@ -230,7 +240,7 @@ fn table(walks: &[Walk], directories: u32) -> String {
                 let is_it = |walk: &&Walk| {
                     walk.version == version && walk.round_trip_ms == round_trip_ms && walk.walker == walker
                 };
-                walks.iter().find(is_it).unwrap()
+                walks.iter().filter(is_it).min_by(|one, other| one.seconds.total_cmp(&other.seconds)).unwrap()
             };
             let [ours, find, walkdir] = WALKERS.map(of);
             let [by_find, by_walkdir] = [find, walkdir].map(|it| it.seconds / ours.seconds);
