@@ -28,6 +28,7 @@ impl Journal for StoreJournal {
     fn read(&self, sink: SinkName, after: Seq, limit: usize) -> Result<Vec<Handover>, JournalError> {
         let mut handovers = self.0.journal(after, limit).map_err(JournalError::new)?;
         for handover in &mut handovers {
+            // No job, or one that a program of format 2 handed over.
             let lacks_figures = handover.figures.is_none();
             if sink.spells_fields() || lacks_figures {
                 handover.jobdata = handover.jobdata_text.as_deref().map(parse_jobdata);

@@ -127,7 +127,7 @@ impl Ledger {
 
     /// Adds a few rows to `batch`, if it is time for them. All up to `head` is counted.
     pub(super) fn put_some(&mut self, head: Seq, batch: &mut Batch) {
-        if self.writing.is_none() && head - self.upto >= WRITTEN_EVERY {
+        if self.writing.is_none() && head.saturating_sub(self.upto) >= WRITTEN_EVERY {
             self.begin(head);
         }
         self.go_on(head, batch);
