@@ -7,16 +7,16 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{
     Analysis, AnalysisStatus, ContentHash, Counter, Handover, JobData, JobFigures, Kind, MessageId, Name,
-    RelPath, Stamp, TOTAL, Totals, Value, changes_of,
+    RelPath, Stamp, TOTAL, Value,
 };
 
-const ROOT: RootId = RootId(1);
+pub(super) const ROOT: RootId = RootId(1);
 
 fn stamp(fileid: u64) -> Stamp {
     Stamp { size: 10, fileid, ..Stamp::default() }
 }
 
-fn seen(name: &[u8], fileid: u64, hash: u8) -> SeenFile {
+pub(super) fn seen(name: &[u8], fileid: u64, hash: u8) -> SeenFile {
     SeenFile {
         name: name.into(),
         stamp: stamp(fileid),
@@ -26,7 +26,7 @@ fn seen(name: &[u8], fileid: u64, hash: u8) -> SeenFile {
     }
 }
 
-fn handover(name: &[u8], hash: u8, text: Option<String>) -> Handover {
+pub(super) fn handover(name: &[u8], hash: u8, text: Option<String>) -> Handover {
     let mut data = JobData::default();
     data.insert("exitcode", Value::Integer(0));
     data.insert("events", Value::Integer(10));
@@ -189,104 +189,6 @@ fn retires_only_old_and_confirmed_rows() {
     drop(store);
     let store = Store::open(folder.path()).unwrap();
     assert_eq!((store.oldest().unwrap(), store.head()), (6, 5), "numbers are not used again");
-}
-
-/// Number `number`, of a user, with analyses of so many experiments.
-fn job_of(number: u64, user: u8, experiments: u8) -> Handover {
-    let mut job = handover(number.to_string().as_bytes(), user, None);
-    let figures = job.figures.as_mut().unwrap();
-    (figures.user, figures.cpuusage) = (Some(format!("user-{user}")), Some(0.1 * f64::from(user)));
-    job.experiments = (0..experiments).map(|number| format!("EXPERIMENT-{number}")).collect();
-    job
-}
-
-fn commit_jobs(store: &Store, jobs: &[Handover]) {
-    let mut transaction = Transaction::default();
-    for job in jobs {
-        let file = seen(job.path.as_bytes(), 0, job.blake3.0[0]);
-        transaction.hand_over(ROOT, DirId(1), None, file, job.clone());
-    }
-    store.commit(transaction).unwrap();
-}
-
-#[derive(Debug, Clone)]
-enum LedgerStep {
-    /// Jobs, each with its user and how many experiments.
-    Commit(Vec<(u8, u8)>),
-    Reopen,
-    Write,
-    Retire,
-}
-
-fn ledger_steps() -> impl Strategy<Value = Vec<LedgerStep>> {
-    let commit = prop::collection::vec((0..6_u8, 0..4_u8), 1..8).prop_map(LedgerStep::Commit);
-    let rare = prop_oneof![Just(LedgerStep::Write), Just(LedgerStep::Retire)];
-    prop::collection::vec(prop_oneof![8 => commit, 4 => Just(LedgerStep::Reopen), 1 => rare], 1..40)
-}
-
-proptest! {
-    #[test]
-    fn the_ledger_counts_everything_once_wherever_it_was_written_to(steps in ledger_steps()) {
-        let memory = Memory::default();
-        let mut store = Store::in_memory(memory.clone()).unwrap();
-        let (mut expected, mut last) = (Totals::default(), 0);
-        for step in steps {
-            match step {
-                LedgerStep::Commit(jobs) => {
-                    let jobs = (last + 1..).zip(jobs).map(|(number, (user, experiments))| job_of(number, user, experiments));
-                    let jobs: Vec<_> = jobs.collect();
-                    commit_jobs(&store, &jobs);
-                    jobs.iter().flat_map(changes_of).for_each(|change| expected.apply(change));
-                    last += jobs.len() as u64;
-                }
-                LedgerStep::Reopen => store = Store::in_memory(memory.clone()).unwrap(),
-                LedgerStep::Write => store.write_ledger().unwrap(),
-                LedgerStep::Retire => {
-                    store.retire(Timestamp { seconds: 1000, nanoseconds: 0 }, last / 2).unwrap();
-                }
-            }
-            prop_assert_eq!(store.totals(), (last, expected.clone()));
-        }
-    }
-}
-
-#[test]
-fn the_ledger_is_written_a_few_rows_at_a_time() {
-    let store = Store::in_memory(Memory::default()).unwrap();
-    for number in 1..=100 {
-        commit_jobs(&store, &[job_of(number, 1, 1)]);
-        assert!(store.writer().ledger.upto() + 10 > number, "{:?} at {number}", store.writer().ledger);
-    }
-    store.write_ledger().unwrap();
-    assert_eq!(store.writer().ledger.upto(), 100);
-}
-
-#[test]
-fn the_ledger_of_format_2_counted_all_of_its_journal() {
-    let memory = Memory::default();
-    let store = Store::in_memory(memory.clone()).unwrap();
-    commit_jobs(&store, &(1..5).map(|number| job_of(number, 1, 2)).collect::<Vec<_>>());
-    store.write_ledger().unwrap();
-    for row in store.db.scan_prefix(keys::LEDGER) {
-        let (key, value) = row.unwrap();
-        // It had no number behind a figure; here that is 4, in one byte.
-        if let [figure @ .., 4] = &*value {
-            store.db.insert(key, figure).unwrap();
-        }
-    }
-    store.db.remove(keys::LEDGER_UPTO).unwrap();
-    store.db.insert(keys::FORMAT, codec::encode(&2_u32)).unwrap();
-    let (_, mut expected) = store.totals();
-    assert_eq!(Store::in_memory(memory.clone()).unwrap().totals().1, expected);
-    for number in 5..20 {
-        let store = Store::in_memory(memory.clone()).unwrap();
-        let job = job_of(number, 2, 1);
-        for change in changes_of(&job) {
-            expected.apply(change);
-        }
-        commit_jobs(&store, &[job]);
-        assert_eq!(store.totals().1, expected);
-    }
 }
 
 /// One step of a history: put name `name` with content `hash` into directory `dir`, forget it, or open the store again.
