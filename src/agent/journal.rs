@@ -65,3 +65,52 @@ impl Journal for StoreJournal {
         self.0.outrun(floor).map_err(JournalError::new)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Analysis, AnalysisStatus, ContentHash, Kind, MessageId, RelPath, Stamp, Timestamp};
+    use crate::store::{Content, DirId, Memory, RootId, SeenFile, Transaction};
+
+    /// As a program of format 2 left it: with the text, and without what it says to the statistics.
+    fn handed_over_before() -> StoreJournal {
+        let (path, blake3) = (RelPath::from("a.tgz"), ContentHash([1; 32]));
+        let handover = Handover {
+            seq: 0,
+            id: MessageId::of(&path, &blake3),
+            kind: Kind::Appeared,
+            root: b"/mnt".to_vec(),
+            path,
+            stamp: Stamp::default(),
+            blake3,
+            detected_at: Timestamp::default(),
+            not_before: None,
+            analysis: Analysis { status: AnalysisStatus::Ok, detail: None },
+            jobdata_text: Some("events=7\nexitcode=0\n".to_owned()),
+            jobdata: None,
+            figures: None,
+            experiments: Vec::new(),
+        };
+        let file = SeenFile {
+            name: b"a.tgz".as_slice().into(),
+            stamp: Stamp::default(),
+            content: Content::Hashed(blake3),
+            seq: 0,
+            gone_since: None,
+        };
+        let store = Store::in_memory(Memory::default()).unwrap();
+        let mut transaction = Transaction::default();
+        transaction.hand_over(RootId::default(), DirId(1), None, file, handover);
+        store.commit(transaction).unwrap();
+        StoreJournal(Arc::new(store))
+    }
+
+    #[test]
+    fn a_handover_without_figures_gets_those_of_its_text() {
+        for sink in SinkName::ALL {
+            let handover = handed_over_before().read(sink, 0, 1).unwrap().remove(0);
+            assert_eq!(handover.figures.map(|figures| (figures.events, figures.succeeded)), Some((7, true)));
+            assert!(handover.jobdata.is_some());
+        }
+    }
+}

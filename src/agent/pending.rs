@@ -19,7 +19,7 @@ const MAX_ROWS_AT_LEISURE: usize = 8192;
 const LEISURE: Duration = Duration::from_secs(1);
 
 /// Handovers held at most: beyond it all of them are let go. Measured where 20,000 archives of 14 kB are read from 100 directories:
-/// 170 to 190 MB are resident with 2,048 of them, 95 to 120 MB with 512.
+/// 170 to 190 MB are resident with 2,048 of them, 95 to 125 MB with 512.
 const MOST_HELD: usize = 512;
 
 /// Delays of a commit for which a listing's handovers are held though no other one of it comes.

@@ -26,8 +26,8 @@ const STACK_BYTES: usize = 512 * 1024;
 const SOON: Duration = Duration::from_millis(3);
 
 /// Of threads that are many each has at least so much to do for every one of them: n threads share n x n times this. More of
-/// them would take longer to start than they save: 32 instead of some 10 made the first walk of a tree behind an NFS server
-/// on the same processor a tenth longer.
+/// them would take longer to start than they save: behind an NFS server on the same processor the first walk of 1,000 directories
+/// took 32 threads 0.89 to 1.16 s, and 4 to 8 of them 0.75 to 1.01 s.
 const SHARE: Duration = Duration::from_micros(500);
 
 /// What a job counts for of which nobody knows how long it takes: it gets a thread.
@@ -291,9 +291,7 @@ impl<O> Basket<O> {
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
         (state.sleeps, state.is_urgent, state.is_low) = (None, false, false);
-        // Probably as many come the next time.
-        let room = Vec::with_capacity(state.brought.len());
-        std::mem::replace(&mut state.brought, room)
+        std::mem::take(&mut state.brought)
     }
 
     fn put(&self, outcome: O) {

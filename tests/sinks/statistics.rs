@@ -44,6 +44,7 @@ fn broken() -> Handover {
         kind: Kind::Broken,
         analysis: Analysis { status: AnalysisStatus::Truncated, detail: None },
         figures: None,
+        jobdata: None,
         jobdata_text: None,
         ..job(7_000_000)
     }
