@@ -100,7 +100,8 @@ fn take_member<R: Read>(
 /// a mere warning, and a cut can leave it behind only inside whole gzip data, where the writer itself must have stopped
 /// between the two blocks. No block at all is a cut tar, which GNU tar accepts in silence.
 fn next_header<R: Read>(unpacked: &mut Unpacked<'_, R>, first: bool) -> Result<Option<Header>, Fault> {
-    let mut header = Header::new_old();
+    // Only to be read into: a new one would have numbers written into it.
+    let mut header = Header::from_byte_slice(&[0; 512]).clone();
     let filled = unpacked.fill(header.as_mut_bytes())?;
     if filled < header.as_bytes().len() {
         return Err(if first && filled > 0 { Fault::NoTar } else { Fault::CutTar });
@@ -117,9 +118,9 @@ fn next_header<R: Read>(unpacked: &mut Unpacked<'_, R>, first: bool) -> Result<O
 
 /// The sum of a header's bytes, its own checksum field counted as blanks.
 fn checksum(header: &Header) -> u32 {
-    let field = 148..156;
-    let bytes = header.as_bytes().iter().enumerate();
-    bytes.map(|(at, byte)| if field.contains(&at) { 32 } else { u32::from(*byte) }).sum()
+    let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+    let field = &header.as_old().cksum;
+    sum(header.as_bytes()) - sum(field) + sum(&[b' '; 8])
 }
 
 /// Reads over the further blocks of an old GNU sparse file's map, which its size does not count.

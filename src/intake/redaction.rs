@@ -83,7 +83,7 @@ impl Redaction {
             Line::Blank => redacted.push_str(line),
             Line::Odd => redacted.push_str(ODD_LINE),
             // The key itself would tell: `TOKEN: abc = d`.
-            Line::Field { key, .. } if repeats(key) || (self.is_secret(key) && !is_word(key)) => {
+            Line::Field { key, .. } if repeats(key) || (!is_word(key) && self.is_secret(key)) => {
                 redacted.push_str(ODD_LINE);
             }
             Line::Field { key, value } if value.is_empty() || !(self.hides(key, value) || repeats(value)) => {

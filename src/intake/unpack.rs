@@ -1,31 +1,31 @@
 //! What gunzip gives, up to a limit, with gzip's failures told apart.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
 use super::fault::Fault;
 
-/// How much is read over at a time.
-const SKIP_BYTES: usize = 16 * 1024;
+/// How much is unpacked at a time, whatever is asked for. A tar is asked for by headers of 512 bytes and by members that are
+/// mostly short, and each call begins and ends with bytes that the decoder takes one by one: unpacked so, an archive of 14 kB
+/// took 229 µs instead of 122.
+const AT_ONCE: usize = 64 * 1024;
 
 /// The unpacked bytes of a gzip file.
 ///
 /// Reads several gzip members as one, as gzip(1) does. Anything else behind the last member is a fault, zeros too, though gzip(1)
 /// skips those: a file that was allocated ahead and is still being written looks just so, and its hash is not final.
 pub(super) struct Unpacked<'a, R> {
-    gzip: MultiGzDecoder<Pieces<'a, R>>,
+    gzip: BufReader<MultiGzDecoder<Pieces<'a, R>>>,
     limit: u64,
     left: u64,
-    /// Where bytes go that nobody wants; kept, since clearing a new one for each member took a tenth of the time.
-    waste: Vec<u8>,
 }
 
 impl<'a, R: Read> Unpacked<'a, R> {
     /// Unpacks up to `limit` bytes of `source`, of which as much is read at a time as `buffer` takes.
     pub(super) fn new(source: R, buffer: &'a mut [u8], limit: u64) -> Self {
         let gzip = MultiGzDecoder::new(Pieces { source, buffer, begin: 0, end: 0 });
-        Self { gzip, limit, left: limit, waste: vec![0; SKIP_BYTES] }
+        Self { gzip: BufReader::with_capacity(AT_ONCE, gzip), limit, left: limit }
     }
 
     /// Fills as much of `buffer` as there is; less only at the end.
@@ -42,32 +42,34 @@ impl<'a, R: Read> Unpacked<'a, R> {
 
     /// Reads over `count` bytes and gives how many there were.
     pub(super) fn skip(&mut self, count: u64) -> Result<u64, Fault> {
-        let mut waste = std::mem::take(&mut self.waste);
         let mut skipped = 0;
         while skipped < count {
-            let wanted = usize::try_from(count - skipped).unwrap_or(usize::MAX).min(waste.len());
-            match self.read(waste.get_mut(..wanted).unwrap_or_default())? {
-                0 => break,
-                read => skipped += read as u64,
+            let there = self.gzip.fill_buf().map_err(|error| fault_of(&error))?.len();
+            if there == 0 {
+                break;
             }
+            let over = usize::try_from(count - skipped).unwrap_or(usize::MAX).min(there);
+            self.gzip.consume(over);
+            self.took(over)?;
+            skipped += over as u64;
         }
-        self.waste = waste;
         Ok(skipped)
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Fault> {
-        // One byte more than allowed: a file of exactly the limit is fine, and the next byte is what shows the excess.
-        let allowed = usize::try_from(self.left).unwrap_or(usize::MAX).saturating_add(1).min(buffer.len());
-        let count = self
-            .gzip
-            .read(buffer.get_mut(..allowed).unwrap_or_default())
-            .map_err(|error| fault_of(&error))?;
-        self.left = self.left.checked_sub(count as u64).ok_or(Fault::Unpacked(self.limit))?;
+        let count = self.gzip.read(buffer).map_err(|error| fault_of(&error))?;
+        self.took(count)?;
         Ok(count)
+    }
+
+    /// Counts what was taken against the limit.
+    fn took(&mut self, count: usize) -> Result<(), Fault> {
+        self.left = self.left.checked_sub(count as u64).ok_or(Fault::Unpacked(self.limit))?;
+        Ok(())
     }
 }
 
-/// Reads a piece at a time into memory that is lent; `BufReader` has its own and clears it for each file.
+/// Reads a piece at a time into memory that is lent: `BufReader` would have one of its own.
 struct Pieces<'a, R> {
     source: R,
     buffer: &'a mut [u8],
