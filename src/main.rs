@@ -1,8 +1,9 @@
 //! The command line of nfs-scout.
 
+mod log;
 mod screen;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,15 +11,13 @@ use nfs_scout::advise::{self, Area, Wish};
 use nfs_scout::agent::{self, Ended, Errand, ErrandError, Outcome, PlanError, Question, RecountError};
 use nfs_scout::cli::{self, Inquiry, Order, PlanOrder, Surroundings};
 use nfs_scout::clock;
-use nfs_scout::config::{Config, LogFormat, LogSettings, Mode};
+use nfs_scout::config::{Config, Mode};
 use nfs_scout::dispatch::SinkName;
 use nfs_scout::event::Reporter;
 use nfs_scout::exit::Exit;
 use nfs_scout::status::{self, Summary, render_statistics};
 use nfs_scout::store::{Lock, Store, StoreError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> ExitCode {
     refuse_core_files();
@@ -40,7 +39,7 @@ fn refuse_core_files() {
 fn obey(order: Order) -> Exit {
     match order {
         Order::Run { config, warnings } => {
-            start_log(&config.log);
+            log::start(&config.log);
             for warning in warnings {
                 tracing::warn!("{warning}");
             }
@@ -75,7 +74,7 @@ fn run(config: &Config) -> Exit {
 
 /// Watches, and removes the state in the end.
 fn watch(config: &Config) -> Exit {
-    start_log(&config.log);
+    log::start(&config.log);
     let exit = run(config);
     // What cannot be removed is told of in the help: it is a folder of its own.
     let _ = std::fs::remove_dir_all(&config.state);
@@ -299,38 +298,6 @@ fn in_words(question: &Question, json: &str) -> Result<String, NoAnswer> {
         }
         Question::Explain(_) => status::render_explanation(&serde_json::from_str(json)?),
     })
-}
-
-/// Standard output belongs to the events, so the log goes to standard error.
-fn start_log(settings: &LogSettings) {
-    // mio tells at `trace` of each socket that it lets go; done while a thread's locals are destroyed, the log's own among
-    // them, that aborts the process (mio 1.2.5, tracing-subscriber 0.3.23).
-    let mut silent = vec!["mio=debug"];
-    let filter = EnvFilter::builder().parse_lossy(&settings.filter);
-    // What lapin calls an error is told by events of ours, or is none: a queue is asked for before it is declared.
-    if !settings.filter.contains("lapin") && filter.max_level_hint() <= Some(LevelFilter::INFO) {
-        silent.push("lapin=off");
-    }
-    let directives = silent.into_iter().map(|directive| directive.parse().expect("a directive"));
-    let filter = directives.fold(filter, EnvFilter::add_directive);
-    let is_terminal = io::stderr().is_terminal();
-    // On a terminal the progress of a one-shot run may stand in the line; it is drawn again soon.
-    let stderr = move || {
-        let mut stderr = io::stderr();
-        if is_terminal {
-            let _ = stderr.write_all(b"\r\x1b[2K");
-        }
-        stderr
-    };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(stderr)
-        .with_target(false)
-        .with_ansi(is_terminal);
-    match settings.format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
 }
 
 /// A reader that has gone away has read enough.
