@@ -2,7 +2,7 @@
 //! read at all is also spelled and counted, as the couriers would do with it.
 
 use nfs_scout::intake::parse_jobdata;
-use nfs_scout::model::{JobFigures, Totals, changes_of};
+use nfs_scout::model::{Gain, JobFigures, Totals};
 use nfs_scout::store::read_row;
 
 pub(crate) fn check(data: &[u8]) {
@@ -12,8 +12,5 @@ pub(crate) fn check(data: &[u8]) {
     handover.jobdata = handover.jobdata_text.as_deref().map(parse_jobdata);
     handover.figures = handover.figures.or_else(|| handover.jobdata.as_ref().map(JobFigures::of));
     super::names::check_message(&handover);
-    let mut totals = Totals::default();
-    for change in changes_of(&handover) {
-        totals.apply(change);
-    }
+    Totals::default().add(&Gain::of(&handover));
 }

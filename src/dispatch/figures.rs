@@ -1,6 +1,6 @@
 //! How changes of the statistics are spelled for Redis, and what a cursor found there means. Pure.
 
-use crate::model::{Change, Handover, MessageId, Seq, TOTAL, Timestamp, Totals, changes_of};
+use crate::model::{Figure, Gain, Handover, MessageId, Seq, TOTAL, Timestamp, Totals};
 
 /// Changes as the one text that the script takes: a JSON array with an array for each, all of strings, since a JSON number
 /// would lose digits in Lua. A ledger can have a million: each is spelled as it comes.
@@ -27,14 +27,16 @@ impl Spelling {
 
     /// Figures, with the letters that say what is to be done with counts, scores and users.
     fn push_all(&mut self, totals: &Totals, [count, score, user]: [&str; 3]) {
-        for ((namespace, counter), value) in &totals.counters {
-            self.push(&[count, namespace, counter.as_str(), &value.to_string()]);
-        }
-        for ((namespace, board, member), value) in &totals.scores {
-            self.push(&[score, namespace, board.as_str(), member, &value.to_string()]);
-        }
-        for (namespace, name) in &totals.users {
-            self.push(&[user, namespace, name]);
+        for figure in totals.figures() {
+            match figure {
+                Figure::Count { namespace, counter, value } => {
+                    self.push(&[count, namespace, counter.as_str(), &value.to_string()]);
+                }
+                Figure::Score { namespace, board, member, value } => {
+                    self.push(&[score, namespace, board.as_str(), member, &value.to_string()]);
+                }
+                Figure::User { namespace, user: name } => self.push(&[user, namespace, name]),
+            }
         }
     }
 
@@ -48,12 +50,13 @@ impl Spelling {
 /// one command for Redis.
 pub(crate) fn gained_by(batch: &[Handover]) -> (Totals, String) {
     let (mut gained, mut spelling) = (Totals::default(), Spelling::new());
-    for change in batch.iter().flat_map(changes_of) {
-        match change {
-            Change::Burst { namespace, jobid, events, id, at } => {
-                spelling.push_burst(&namespace, &jobid, events, id, at);
+    for handover in batch {
+        let gain = Gain::of(handover);
+        gained.add(&gain);
+        if let Some(job) = gain.job.filter(|job| job.succeeded) {
+            for namespace in gain.namespaces() {
+                spelling.push_burst(namespace, &job.jobid, job.events, handover.id, handover.detected_at);
             }
-            _ => gained.apply(change),
         }
     }
     spelling.push_all(&gained, ["c", "s", "u"]);
@@ -94,7 +97,7 @@ impl Restore {
 
 /// The namespaces whose rate is refreshed: those of the ledger, and the total.
 pub(crate) fn namespaces_of(totals: &Totals) -> impl Iterator<Item = String> {
-    totals.counters.keys().map(|(namespace, _)| namespace.clone()).chain([TOTAL.to_owned()])
+    totals.namespaces().chain([TOTAL]).map(ToOwned::to_owned)
 }
 
 /// The cursor as it is found in Redis.
@@ -220,15 +223,11 @@ mod tests {
 
     #[test]
     fn spells_changes() {
-        let namespace = || "TOTAL".to_owned();
+        let namespace = "TOTAL";
         let mut totals = Totals::default();
-        totals.apply(Change::Count { namespace: namespace(), counter: Counter::Events, by: i64::MAX });
-        totals.apply(Change::Score {
-            namespace: namespace(),
-            board: Board::UserCpuusage,
-            member: "b-7\"".to_owned(),
-            by: 12.5,
-        });
+        totals.add_figure(Figure::Count { namespace, counter: Counter::Events, value: i64::MAX });
+        let (board, member) = (Board::UserCpuusage, "b-7\"");
+        totals.add_figure(Figure::Score { namespace, board, member, value: 12.5 });
         let mut spelling = Spelling::new();
         spelling.push_all(&totals, ["c", "s", "u"]);
         let at = Timestamp { seconds: 5, nanoseconds: 6_000_000 };
@@ -245,8 +244,8 @@ mod tests {
     #[test]
     fn spells_the_ledger() {
         let mut totals = Totals::default();
-        totals.apply(Change::Count { namespace: "ATLAS".to_owned(), counter: Counter::Events, by: 3 });
-        totals.apply(Change::User { namespace: "ATLAS".to_owned(), user: "u".to_owned() });
+        totals.add_figure(Figure::Count { namespace: "ATLAS", counter: Counter::Events, value: 3 });
+        totals.add_figure(Figure::User { namespace: "ATLAS", user: "u" });
         assert_eq!(Restore::Add.spell(&totals), r#"[["c","ATLAS","events","3"],["k","ATLAS","u"]]"#);
         assert_eq!(Restore::Raise.spell(&totals), r#"[["C","ATLAS","events","3"],["k","ATLAS","u"]]"#);
         assert_eq!(namespaces_of(&totals).collect::<Vec<_>>(), ["ATLAS", "TOTAL"]);

@@ -7,7 +7,7 @@ use redis::{RedisError, cmd};
 use crate::dispatch::statistics::Statistics;
 use crate::dispatch::{Mode, RedisSettings, SinkError, trust};
 use crate::event::Reporter;
-use crate::model::{Board, Counter, Seq, Totals};
+use crate::model::{Board, Counter, Figure, Seq, Totals};
 
 /// Keys that one SCAN looks at, about.
 const AT_ONCE: usize = 1000;
@@ -76,7 +76,6 @@ async fn read_key(
     figures: &mut Figures,
 ) -> Result<(), RedisError> {
     let Figures { agents, totals } = figures;
-    let of = || namespace.to_owned();
     if namespace == "CURSOR" {
         if !rest.contains('/') && agents.iter().all(|agent| agent != rest) {
             agents.push(rest.to_owned());
@@ -86,17 +85,21 @@ async fn read_key(
         for counter in Counter::ALL {
             let value = fields.iter().find(|(field, _)| field == counter.as_str());
             if let Some(value) = value.and_then(|(_, value)| value.parse().ok()) {
-                totals.counters.insert((of(), counter), value);
+                totals.raise_figure(Figure::Count { namespace, counter, value });
             }
         }
     } else if rest == "USERS" {
         let users: Vec<String> = cmd("SMEMBERS").arg(key).query_async(connection).await?;
-        totals.users.extend(users.into_iter().map(|user| (of(), user)));
+        for user in &users {
+            totals.raise_figure(Figure::User { namespace, user });
+        }
     } else if let Some(board) = Board::ALL.into_iter().find(|board| board.as_str() == rest) {
         let mut asking = cmd("ZRANGE");
         asking.arg(key).arg(0).arg(-1).arg("WITHSCORES");
         let scores: Vec<(String, f64)> = asking.query_async(connection).await?;
-        totals.scores.extend(scores.into_iter().map(|(member, score)| ((of(), board, member), score)));
+        for (member, value) in &scores {
+            totals.raise_figure(Figure::Score { namespace, board, member, value: *value });
+        }
     }
     Ok(())
 }

@@ -1,10 +1,8 @@
-//! What one handover changes in the statistics: the same list for the store's own ledger and for Redis.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! What one handover adds to the statistics: the same for the store's own ledger and for Redis.
 
 use serde::{Deserialize, Serialize};
 
-use super::{AnalysisStatus, Handover, JobData, Kind, MessageId, Timestamp};
+use super::{AnalysisStatus, Handover, JobData, Kind};
 
 /// The namespace that counts every job; the others are named after experiments.
 pub const TOTAL: &str = "TOTAL";
@@ -94,51 +92,6 @@ impl Board {
     }
 }
 
-/// One change of the statistics.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Change {
-    /// Adds to a counter.
-    Count {
-        /// Of which namespace.
-        namespace: String,
-        /// Which counter.
-        counter: Counter,
-        /// How much; never negative.
-        by: i64,
-    },
-    /// Adds to a member of a ranking.
-    Score {
-        /// Of which namespace.
-        namespace: String,
-        /// Which ranking.
-        board: Board,
-        /// Whose score.
-        member: String,
-        /// How much; finite.
-        by: f64,
-    },
-    /// Notes that a user took part.
-    User {
-        /// In which namespace.
-        namespace: String,
-        /// Who.
-        user: String,
-    },
-    /// Notes the events of a job that succeeded, for the rate over the last ten minutes.
-    Burst {
-        /// In which namespace.
-        namespace: String,
-        /// The job's number as written, `-` if it has none.
-        jobid: String,
-        /// How many events.
-        events: i64,
-        /// The handover, which makes the entry unique.
-        id: MessageId,
-        /// When it was detected.
-        at: Timestamp,
-    },
-}
-
 /// What the statistics need of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobFigures {
@@ -186,131 +139,86 @@ fn is_name(name: &String) -> bool {
     name.len() <= MAX_NAME_BYTES
 }
 
-/// Lists what `handover` changes in the statistics.
-///
-/// A broken file changes only `jobs_unreadable`; a file that is no job archive only `files`; a job changes the total
-/// and each of its experiments alike.
-#[must_use]
-pub fn changes_of(handover: &Handover) -> Vec<Change> {
-    let total = |counter| vec![Change::Count { namespace: TOTAL.to_owned(), counter, by: 1 }];
-    match (&handover.figures, handover.kind) {
-        (_, Kind::Broken) => total(Counter::JobsUnreadable),
-        (Some(figures), _) if handover.analysis.status == AnalysisStatus::Ok => std::iter::once(TOTAL)
-            .chain(handover.experiments.iter().map(String::as_str).filter(|name| *name != TOTAL))
-            .flat_map(|namespace| changes_in(namespace, figures, handover))
-            .collect(),
-        _ => total(Counter::Files),
-    }
+/// A figure of each counter, in the order of [`Counter::ALL`].
+pub(super) type Counts = [Option<i64>; Counter::ALL.len()];
+
+/// A figure in each ranking, in the order of [`Board::ALL`].
+pub(super) type Scores = [Option<f64>; Board::ALL.len()];
+
+/// What one handover adds to the statistics, alike to each of its namespaces.
+#[derive(Debug, Clone, Copy)]
+pub struct Gain<'a> {
+    experiments: &'a [String],
+    /// To the counters, none of it negative; `None`: nothing, and a counter that is not there stays so.
+    pub(super) counts: Counts,
+    /// The figures of a job that was read whole.
+    pub job: Option<&'a JobFigures>,
 }
 
-fn changes_in(namespace: &str, job: &JobFigures, handover: &Handover) -> Vec<Change> {
-    let namespace = || namespace.to_owned();
-    let count = |counter, by| Change::Count { namespace: namespace(), counter, by };
-    let mut changes = vec![count(Counter::JobsCompleted, 1)];
-    if job.succeeded {
-        changes.push(count(Counter::Events, job.events));
-        changes.push(Change::Burst {
-            namespace: namespace(),
-            jobid: job.jobid.clone(),
-            events: job.events,
-            id: handover.id,
-            at: handover.detected_at,
-        });
-    } else {
-        changes.push(count(Counter::JobsFailed, 1));
-    }
-    if let Some(user) = &job.user {
-        changes.push(Change::User { namespace: namespace(), user: user.clone() });
-    }
-    changes.extend(scores_of(job).into_iter().map(|(board, member, by)| Change::Score {
-        namespace: namespace(),
-        board,
-        member,
-        by,
-    }));
-    changes
-}
-
-#[expect(clippy::cast_precision_loss, reason = "scores are doubles in Redis; a job's events are below 2^53")]
-fn scores_of(job: &JobFigures) -> Vec<(Board, String, f64)> {
-    let mut scores = Vec::new();
-    if let Some(user) = &job.user {
-        let mut add = |board, by| scores.push((board, user.clone(), by));
-        add(Board::UserJobsCompleted, 1.0);
-        if job.succeeded {
-            add(Board::UserEvents, job.events as f64);
-        } else {
-            add(Board::UserJobsFailed, 1.0);
-        }
-        if let Some(seconds) = job.cpuusage {
-            add(Board::UserCpuusage, seconds);
-        }
-        if let Some(amount) = job.diskusage {
-            add(Board::UserDiskusage, amount);
-        }
-    }
-    if let Some(generator) = &job.generator {
-        scores.push((Board::GeneratorJobsCompleted, generator.clone(), 1.0));
-        if job.succeeded {
-            scores.push((Board::GeneratorEvents, generator.clone(), job.events as f64));
-        }
-    }
-    scores
-}
-
-/// The statistics as a whole: what the changes so far add up to.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Totals {
-    /// Counters by namespace.
-    pub counters: BTreeMap<(String, Counter), i64>,
-    /// Scores by namespace, ranking and member.
-    pub scores: BTreeMap<(String, Board, String), f64>,
-    /// Users seen, by namespace.
-    pub users: BTreeSet<(String, String)>,
-}
-
-impl Totals {
-    /// Raises each figure to that of `other` where that is more.
-    pub fn raise(&mut self, other: &Self) {
-        for (key, count) in &other.counters {
-            let known = self.counters.entry(key.clone()).or_insert(*count);
-            *known = (*known).max(*count);
-        }
-        for (key, score) in &other.scores {
-            let known = self.scores.entry(key.clone()).or_insert(*score);
-            *known = known.max(*score);
-        }
-        self.users.extend(other.users.iter().cloned());
-    }
-
-    /// Adds one change; counters stop at their largest value rather than wrap.
-    pub fn apply(&mut self, change: Change) {
-        match change {
-            Change::Count { namespace, counter, by } => {
-                let count = self.counters.entry((namespace, counter)).or_default();
-                *count = count.saturating_add(by);
-            }
-            Change::Score { namespace, board, member, by } => {
-                *self.scores.entry((namespace, board, member)).or_default() += by;
-            }
-            Change::User { namespace, user } => {
-                self.users.insert((namespace, user));
-            }
-            Change::Burst { .. } => {}
-        }
-    }
-
-    /// One counter; 0 if nothing counted.
+impl<'a> Gain<'a> {
+    /// A broken file adds only to `jobs_unreadable`; a file that is no job archive only to `files`; a job adds to the total
+    /// and to each of its experiments alike.
     #[must_use]
-    pub fn counter(&self, namespace: &str, counter: Counter) -> i64 {
-        self.counters.get(&(namespace.to_owned(), counter)).copied().unwrap_or(0)
+    pub fn of(handover: &'a Handover) -> Self {
+        let is_whole = handover.kind != Kind::Broken && handover.analysis.status == AnalysisStatus::Ok;
+        let job = handover.figures.as_ref().filter(|_| is_whole);
+        let counts = Counter::ALL.map(|counter| match (counter, job) {
+            (Counter::JobsCompleted, Some(_)) => Some(1),
+            (Counter::JobsFailed, Some(job)) => (!job.succeeded).then_some(1),
+            (Counter::Events, Some(job)) => job.succeeded.then_some(job.events),
+            (Counter::JobsUnreadable, None) => (handover.kind == Kind::Broken).then_some(1),
+            (Counter::Files, None) => (handover.kind != Kind::Broken).then_some(1),
+            _ => None,
+        });
+        let experiments = if job.is_some() { handover.experiments.as_slice() } else { &[] };
+        Self { experiments, counts, job }
+    }
+
+    /// The namespaces to which it adds.
+    pub fn namespaces(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let experiments = self.experiments.iter().map(String::as_str);
+        std::iter::once(TOTAL).chain(experiments.filter(|name| *name != TOTAL))
+    }
+
+    /// The members of rankings to whose scores it adds: a user, a generator.
+    pub fn members(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.scores().map(|(member, _)| member)
+    }
+
+    /// What it adds to the scores of each member.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "scores are doubles in Redis; a job's events are below 2^53"
+    )]
+    pub(super) fn scores(&self) -> impl Iterator<Item = (&'a str, Scores)> + use<'a> {
+        let of_user = |job: &'a JobFigures| {
+            let scores = Board::ALL.map(|board| match board {
+                Board::UserJobsCompleted => Some(1.0),
+                Board::UserJobsFailed => (!job.succeeded).then_some(1.0),
+                Board::UserEvents => job.succeeded.then_some(job.events as f64),
+                Board::UserCpuusage => job.cpuusage,
+                Board::UserDiskusage => job.diskusage,
+                Board::GeneratorJobsCompleted | Board::GeneratorEvents => None,
+            });
+            Some((job.user.as_deref()?, scores))
+        };
+        let of_generator = |job: &'a JobFigures| {
+            let scores = Board::ALL.map(|board| match board {
+                Board::GeneratorJobsCompleted => Some(1.0),
+                Board::GeneratorEvents => job.succeeded.then_some(job.events as f64),
+                _ => None,
+            });
+            Some((job.generator.as_deref()?, scores))
+        };
+        let job = self.job;
+        job.and_then(of_user).into_iter().chain(job.and_then(of_generator))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Analysis, ContentHash, MessageId, RelPath, Stamp, Value};
+    use crate::model::{Analysis, ContentHash, Figure, MessageId, RelPath, Stamp, Timestamp, Totals, Value};
 
     fn handover(
         kind: Kind,
@@ -343,9 +251,7 @@ mod tests {
     #[track_caller]
     fn check(handover: &Handover, namespace: &str, expected: [i64; 5]) {
         let mut totals = Totals::default();
-        for change in changes_of(handover) {
-            totals.apply(change);
-        }
+        totals.add(&Gain::of(handover));
         assert_eq!(Counter::ALL.map(|counter| totals.counter(namespace, counter)), expected);
     }
 
@@ -368,9 +274,10 @@ mod tests {
     fn a_name_too_long_for_a_key_is_nobodys() {
         let fields =
             [("USER_ID", Value::Text("x".repeat(MAX_NAME_BYTES + 1))), ("exitcode", Value::Integer(0))];
-        let changes = changes_of(&handover(Kind::Appeared, AnalysisStatus::Ok, &fields, &[]));
-        assert!(!changes.iter().any(|change| matches!(change, Change::User { .. } | Change::Score { .. })));
-        assert!(changes.iter().any(|change| matches!(change, Change::Count { .. })));
+        let mut totals = Totals::default();
+        totals.add(&Gain::of(&handover(Kind::Appeared, AnalysisStatus::Ok, &fields, &[])));
+        assert!(totals.figures().all(|figure| matches!(figure, Figure::Count { .. })));
+        assert_eq!(totals.counter(TOTAL, Counter::JobsCompleted), 1);
     }
 
     #[test]
@@ -384,16 +291,21 @@ mod tests {
             ("run", Value::Text("pp x 7000 - - pythia8 8.1 t".to_owned())),
         ];
         let mut totals = Totals::default();
-        for change in changes_of(&handover(Kind::Replaced, AnalysisStatus::Ok, &fields, &[])) {
-            totals.apply(change);
-        }
-        let score =
-            |board, member: &str| totals.scores.get(&(TOTAL.to_owned(), board, member.to_owned())).copied();
+        totals.add(&Gain::of(&handover(Kind::Replaced, AnalysisStatus::Ok, &fields, &[])));
+        let score = |sought, of: &str| {
+            totals.figures().find_map(|figure| match figure {
+                Figure::Score { board, member, value, .. } => {
+                    (board == sought && member == of).then_some(value)
+                }
+                _ => None,
+            })
+        };
         assert_eq!(score(Board::UserEvents, "b-7"), Some(100.0));
         assert_eq!(score(Board::UserCpuusage, "b-7"), Some(12.5));
         assert_eq!(score(Board::UserDiskusage, "b-7"), None);
         assert_eq!(score(Board::UserJobsFailed, "b-7"), None);
         assert_eq!(score(Board::GeneratorEvents, "pythia8"), Some(100.0));
-        assert!(totals.users.contains(&(TOTAL.to_owned(), "b-7".to_owned())));
+        let users = totals.figures().filter(|figure| matches!(figure, Figure::User { .. }));
+        assert_eq!(users.collect::<Vec<_>>(), [Figure::User { namespace: TOTAL, user: "b-7" }]);
     }
 }

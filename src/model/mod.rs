@@ -12,11 +12,10 @@ mod jobdata;
 mod name;
 mod numbered;
 mod time;
+mod totals;
 
 pub use broker::{QueueLook, RedisLook, RedisRole};
-pub use figures::{
-    Board, Change, Counter, JobFigures, MAX_EVENTS_PER_JOB, MAX_NAME_BYTES, TOTAL, Totals, changes_of,
-};
+pub use figures::{Board, Counter, Gain, JobFigures, MAX_EVENTS_PER_JOB, MAX_NAME_BYTES, TOTAL};
 pub use handover::{Analysis, AnalysisStatus, Handover, Kind, RootPath, Seq};
 pub use histogram::{BOUNDS, Histogram, float};
 pub use identity::{ContentHash, MessageId, ParseHexError, RelPath, Stamp};
@@ -24,3 +23,4 @@ pub use jobdata::{JobData, Run, Value};
 pub use name::Name;
 pub use numbered::{Numbered, Spreading};
 pub use time::Timestamp;
+pub use totals::{Figure, Totals};

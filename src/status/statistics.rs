@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::table::push_table;
-use crate::model::{Counter, TOTAL, Totals};
+use crate::model::{Counter, Figure, TOTAL, Totals};
 
 /// Members of a ranking shown in a table.
 const SHOWN: usize = 10;
@@ -39,16 +39,17 @@ impl Statistics {
         for counter in Counter::ALL {
             total.counters.insert(counter.as_str().to_owned(), 0);
         }
-        for ((namespace, counter), count) in &totals.counters {
-            statistics.namespace(namespace).counters.insert(counter.as_str().to_owned(), *count);
-        }
-        for ((namespace, board, member), score) in &totals.scores {
-            let ranking =
-                statistics.namespace(namespace).rankings.entry(board.as_str().to_owned()).or_default();
-            ranking.insert(member.clone(), *score);
-        }
-        for (namespace, _) in &totals.users {
-            statistics.namespace(namespace).users += 1;
+        for figure in totals.figures() {
+            match figure {
+                Figure::Count { namespace, counter, value } => {
+                    statistics.namespace(namespace).counters.insert(counter.as_str().to_owned(), value);
+                }
+                Figure::Score { namespace, board, member, value } => {
+                    let rankings = &mut statistics.namespace(namespace).rankings;
+                    rankings.entry(board.as_str().to_owned()).or_default().insert(member.to_owned(), value);
+                }
+                Figure::User { namespace, .. } => statistics.namespace(namespace).users += 1,
+            }
         }
         statistics
     }
@@ -99,15 +100,16 @@ fn users(namespace: &NamespaceStatistics) -> impl Iterator<Item = Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Board, Change};
+    use crate::model::Board;
 
     #[test]
     fn shows_what_the_ledger_holds() {
         let mut totals = Totals::default();
-        let (namespace, user) = (TOTAL.to_owned(), "b-1\u{1b}[31m".to_owned());
-        totals.apply(Change::Count { namespace: namespace.clone(), counter: Counter::Events, by: 700 });
-        totals.apply(Change::User { namespace: namespace.clone(), user: user.clone() });
-        totals.apply(Change::Score { namespace, board: Board::UserJobsCompleted, member: user, by: 2.0 });
+        let (namespace, user) = (TOTAL, "b-1\u{1b}[31m");
+        totals.add_figure(Figure::Count { namespace, counter: Counter::Events, value: 700 });
+        totals.add_figure(Figure::User { namespace, user });
+        let board = Board::UserJobsCompleted;
+        totals.add_figure(Figure::Score { namespace, board, member: user, value: 2.0 });
         let statistics = Statistics::of(9, &totals);
         let text = render_statistics(&statistics);
         assert!(text.contains("TOTAL") && text.contains("700"), "{text}");

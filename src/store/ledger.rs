@@ -4,11 +4,11 @@
 //! the number up to which it counts; what came after that is counted from the journal when the store is opened. And only a few
 //! rows are written at once: all of them together left 90 MB of memory resident in the bench `pipeline`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use serde::de::DeserializeOwned;
 
-use crate::model::{Board, Change, Counter, Seq, Totals, changes_of};
+use crate::model::{Board, Counter, Figure, Gain, Seq, Totals};
 
 use super::medium::{Batch, Medium};
 use super::{StoreError, codec, journal, keys};
@@ -17,42 +17,14 @@ use super::{StoreError, codec, journal, keys};
 /// from the journal by an opening.
 const WRITTEN_EVERY: u64 = if cfg!(test) { 5 } else { 10_000 };
 
-/// How many rows are written at once.
+/// How many rows are written at once, about: those of a namespace's counters, or of a member, are not parted.
 const ROWS_AT_ONCE: usize = if cfg!(test) { 7 } else { 200 };
 
 /// How many handovers are read at once.
 const READ_AT_ONCE: usize = 1000;
 
-/// What has a row.
-#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Figure {
-    Count(String, Counter),
-    Score(String, Board, String),
-    User(String, String),
-}
-
-impl Figure {
-    /// The one that `change` is about, if it is kept here.
-    fn of(change: &Change) -> Option<Self> {
-        match change {
-            Change::Count { namespace, counter, .. } => Some(Self::Count(namespace.clone(), *counter)),
-            Change::Score { namespace, board, member, .. } => {
-                Some(Self::Score(namespace.clone(), *board, member.clone()))
-            }
-            Change::User { namespace, user } => Some(Self::User(namespace.clone(), user.clone())),
-            Change::Burst { .. } => None,
-        }
-    }
-
-    fn all_of(totals: &Totals) -> impl Iterator<Item = Self> {
-        let counts = totals.counters.keys().cloned();
-        let counts = counts.map(|(namespace, counter)| Self::Count(namespace, counter));
-        let scores = totals.scores.keys().cloned();
-        let scores = scores.map(|(namespace, board, member)| Self::Score(namespace, board, member));
-        let users = totals.users.iter().cloned().map(|(namespace, user)| Self::User(namespace, user));
-        counts.chain(scores).chain(users)
-    }
-}
+/// The rows of a namespace's counters, or those of one of its members.
+type Group = (String, Option<String>);
 
 /// The figures, and which of them have rows that are behind.
 #[derive(Debug, Default)]
@@ -60,15 +32,16 @@ pub(super) struct Ledger {
     totals: Totals,
     /// Every row counts at least up to here.
     upto: Seq,
-    /// What has changed after `upto`, and is not being written.
-    changed: BTreeSet<Figure>,
+    /// What has changed after `upto`, and is not being written: of each of these namespaces the counters, and these members.
+    changed: HashMap<String, HashSet<String>>,
     writing: Option<Writing>,
 }
 
 /// Rows that are written, a few at a time.
 #[derive(Debug)]
 struct Writing {
-    rest: BTreeSet<Figure>,
+    /// The last are written first.
+    rest: Vec<Group>,
     /// Up to where every row counts when all of these are written.
     upto: Seq,
 }
@@ -81,9 +54,9 @@ impl Ledger {
         let mut ahead = HashMap::new();
         for entry in db.scan_prefix(keys::LEDGER) {
             let (key, value) = entry?;
-            let (figure, upto) = ledger.load_row(&key, &value).ok_or(DAMAGED_ROW)?;
+            let upto = load_row(&key, &value, &mut ledger.totals).ok_or(DAMAGED_ROW)?;
             if upto > ledger.upto {
-                ahead.insert(figure, upto);
+                ahead.insert(key.to_vec(), upto);
             }
         }
         let mut after = ledger.upto;
@@ -92,12 +65,19 @@ impl Ledger {
             let Some(last) = handovers.last() else { return Ok(ledger) };
             after = last.seq;
             for handover in &handovers {
-                let mut changes = changes_of(handover);
-                changes.retain(|change| {
-                    let upto = Figure::of(change).and_then(|figure| ahead.get(&figure));
-                    upto.is_none_or(|upto| handover.seq > *upto)
-                });
-                ledger.count(changes);
+                let gain = Gain::of(handover);
+                if ahead.is_empty() {
+                    ledger.count(&gain);
+                    continue;
+                }
+                ledger.note(&gain);
+                let mut gained = Totals::default();
+                gained.add(&gain);
+                for figure in gained.figures() {
+                    if ahead.get(&key_of(figure)).is_none_or(|upto| handover.seq > *upto) {
+                        ledger.totals.add_figure(figure);
+                    }
+                }
             }
         }
     }
@@ -113,14 +93,22 @@ impl Ledger {
     }
 
     /// Counts what was handed over; its rows are written later.
-    pub(super) fn count(&mut self, changes: Vec<Change>) {
-        for change in changes {
-            let users = self.totals.users.len();
-            let figure = Figure::of(&change);
-            self.totals.apply(change);
-            // Of users only a new one gets a row.
-            if !matches!(figure, Some(Figure::User(..))) || self.totals.users.len() > users {
-                self.changed.extend(figure);
+    pub(super) fn count(&mut self, gain: &Gain<'_>) {
+        self.totals.add(gain);
+        self.note(gain);
+    }
+
+    /// Notes that the rows of what `gain` adds to are behind.
+    fn note(&mut self, gain: &Gain<'_>) {
+        for namespace in gain.namespaces() {
+            if !self.changed.contains_key(namespace) {
+                self.changed.insert(namespace.to_owned(), HashSet::new());
+            }
+            let members = self.changed.get_mut(namespace).expect("it is there now");
+            for member in gain.members() {
+                if !members.contains(member) {
+                    members.insert(member.to_owned());
+                }
             }
         }
     }
@@ -149,76 +137,84 @@ impl Ledger {
     /// Raises each figure to that of `found` where that is more, and writes all rows. All up to `head` is counted.
     pub(super) fn raise(&mut self, found: &Totals, head: Seq, db: &Medium) -> Result<(), StoreError> {
         self.totals.raise(found);
-        self.changed.extend(Figure::all_of(&self.totals));
+        for namespace in self.totals.namespaces() {
+            let members = self.totals.members(namespace).map(ToOwned::to_owned);
+            self.changed.insert(namespace.to_owned(), members.collect());
+        }
         self.write(head, db)
     }
 
     fn begin(&mut self, upto: Seq) {
-        let mut rest = std::mem::take(&mut self.changed);
-        rest.extend(self.writing.take().into_iter().flat_map(|writing| writing.rest));
+        let mut rest = self.writing.take().map(|writing| writing.rest).unwrap_or_default();
+        for (namespace, members) in std::mem::take(&mut self.changed) {
+            rest.extend(members.into_iter().map(|member| (namespace.clone(), Some(member))));
+            rest.push((namespace, None));
+        }
+        // Neighbours lie in the same nodes of the database.
+        rest.sort_unstable();
+        rest.dedup();
         self.writing = Some(Writing { rest, upto });
     }
 
     fn go_on(&mut self, head: Seq, batch: &mut Batch) {
         let Some(mut writing) = self.writing.take() else { return };
-        for _ in 0..ROWS_AT_ONCE {
-            let Some(figure) = writing.rest.pop_first() else {
+        let mut rows = 0;
+        while rows < ROWS_AT_ONCE {
+            let Some((namespace, member)) = writing.rest.pop() else {
                 self.upto = writing.upto;
                 return batch.insert(keys::LEDGER_UPTO, codec::encode(&self.upto));
             };
-            self.put_row(figure, head, batch);
+            rows += match member {
+                None => put_rows(self.totals.counts(&namespace), head, batch),
+                Some(member) => put_rows(self.totals.scores(&namespace, &member), head, batch),
+            };
         }
         self.writing = Some(writing);
     }
+}
 
-    fn put_row(&self, figure: Figure, head: Seq, batch: &mut Batch) {
-        match figure {
-            Figure::Count(namespace, counter) => {
-                let row = key('c', &[&namespace, counter.as_str()]);
-                let count = self.totals.counters.get(&(namespace, counter)).copied().unwrap_or_default();
-                batch.insert(row, codec::encode(&(count, head)));
-            }
-            Figure::Score(namespace, board, member) => {
-                let row = key('s', &[&namespace, board.as_str(), &member]);
-                let score = self.totals.scores.get(&(namespace, board, member)).copied().unwrap_or_default();
-                batch.insert(row, codec::encode(&(score, head)));
-            }
-            Figure::User(namespace, user) => batch.insert(key('u', &[&namespace, &user]), &[]),
-        }
+/// Gives how many.
+fn put_rows<'a>(figures: impl Iterator<Item = Figure<'a>>, head: Seq, batch: &mut Batch) -> usize {
+    let mut rows = 0;
+    for figure in figures {
+        let value = match figure {
+            Figure::Count { value, .. } => codec::encode(&(value, head)),
+            Figure::Score { value, .. } => codec::encode(&(value, head)),
+            Figure::User { .. } => Vec::new(),
+        };
+        batch.insert(key_of(figure), value);
+        rows += 1;
     }
+    rows
+}
 
-    /// Takes a row; gives its figure and up to where it counts.
-    fn load_row(&mut self, key: &[u8], value: &[u8]) -> Option<(Figure, Seq)> {
-        let (kind, parts) = split(key)?;
-        let mut parts = parts.into_iter();
-        let (namespace, name, member) = (parts.next()?, parts.next()?, parts.next());
-        match (kind, member, parts.next()) {
-            ('c', None, None) => {
-                let counter = Counter::ALL.into_iter().find(|counter| counter.as_str() == name)?;
-                let (count, upto) = decode(value)?;
-                self.totals.counters.insert((namespace.clone(), counter), count);
-                Some((Figure::Count(namespace, counter), upto))
-            }
-            ('s', Some(member), None) => {
-                let board = Board::ALL.into_iter().find(|board| board.as_str() == name)?;
-                let (score, upto) = decode(value)?;
-                self.totals.scores.insert((namespace.clone(), board, member.clone()), score);
-                Some((Figure::Score(namespace, board, member), upto))
-            }
-            ('u', None, None) => {
-                self.totals.users.insert((namespace.clone(), name.clone()));
-                Some((Figure::User(namespace, name), 0))
-            }
-            _ => None,
+/// Takes a row; gives up to where it counts.
+fn load_row(key: &[u8], value: &[u8], totals: &mut Totals) -> Option<Seq> {
+    let (kind, parts) = split(key)?;
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let (figure, upto) = match (kind, &parts[..]) {
+        ('c', [namespace, name]) => {
+            let counter = Counter::ALL.into_iter().find(|counter| counter.as_str() == *name)?;
+            let (value, upto) = decode(value)?;
+            (Figure::Count { namespace, counter, value }, upto)
         }
-    }
+        ('s', [namespace, name, member]) => {
+            let board = Board::ALL.into_iter().find(|board| board.as_str() == *name)?;
+            let (value, upto) = decode(value)?;
+            (Figure::Score { namespace, board, member, value }, upto)
+        }
+        ('u', [namespace, user]) => (Figure::User { namespace, user }, 0),
+        _ => return None,
+    };
+    totals.add_figure(figure);
+    Some(upto)
 }
 
 const DAMAGED_ROW: StoreError = StoreError::Damaged { what: "a row of the ledger" };
 
 /// Whether a row of the ledger can be read.
 pub(super) fn check_row(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-    Ledger::default().load_row(key, value).map(drop).ok_or(DAMAGED_ROW)
+    load_row(key, value, &mut Totals::default()).map(drop).ok_or(DAMAGED_ROW)
 }
 
 /// A figure's value, and up to where it counts. In format 2 it had no such number, and counted all that there was.
@@ -228,7 +224,12 @@ fn decode<T: DeserializeOwned>(value: &[u8]) -> Option<(T, Seq)> {
 }
 
 /// `l`, the kind, then each part with its length before it: a member may hold any character.
-fn key(kind: char, parts: &[&str]) -> Vec<u8> {
+fn key_of(figure: Figure<'_>) -> Vec<u8> {
+    let (kind, parts): (char, &[&str]) = match figure {
+        Figure::Count { namespace, counter, .. } => ('c', &[namespace, counter.as_str()]),
+        Figure::Score { namespace, board, member, .. } => ('s', &[namespace, board.as_str(), member]),
+        Figure::User { namespace, user } => ('u', &[namespace, user]),
+    };
     let mut key = format!("l{kind}").into_bytes();
     key.extend(codec::encode(&parts));
     key
@@ -293,7 +294,9 @@ mod tests {
                         let jobs = (last + 1..).zip(jobs).map(|(number, (user, experiments))| job_of(number, user, experiments));
                         let jobs: Vec<_> = jobs.collect();
                         commit_jobs(&store, &jobs);
-                        jobs.iter().flat_map(changes_of).for_each(|change| expected.apply(change));
+                        for job in &jobs {
+                            expected.add(&Gain::of(job));
+                        }
                         last += jobs.len() as u64;
                     }
                     LedgerStep::Reopen => store = Store::in_memory(memory.clone()).unwrap(),
@@ -338,9 +341,7 @@ mod tests {
         for number in 5..20 {
             let store = Store::in_memory(memory.clone()).unwrap();
             let job = job_of(number, 2, 1);
-            for change in changes_of(&job) {
-                expected.apply(change);
-            }
+            expected.add(&Gain::of(&job));
             commit_jobs(&store, &[job]);
             assert_eq!(store.totals().1, expected);
         }

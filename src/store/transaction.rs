@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Handover, Name, Timestamp, changes_of};
+use crate::model::{Gain, Handover, Name, Timestamp};
 
 use super::medium::Batch;
 use super::prints::BlockEditor;
@@ -128,14 +128,13 @@ impl Store {
         let mut writer = self.writer();
         let mut batch = Batch::default();
         let (mut runs, mut blocks) = (RunEditor::default(), BlockEditor::default());
-        let (mut head, mut changes, mut handed_over) = (writer.head, Vec::new(), Vec::new());
+        let (mut head, mut handed_over) = (writer.head, Vec::new());
         let mut sizes = Vec::new();
         for mut change in transaction.seen {
             if let Some(mut handover) = change.handover {
                 head += 1;
                 (handover.seq, change.file.seq) = (head, head);
                 sizes.push((head, journal::write(&handover, &mut batch)));
-                changes.extend(changes_of(&handover));
                 handed_over.push(*handover);
             }
             // A file that is gone keeps its fingerprint, unless its number went to another one meanwhile.
@@ -168,7 +167,9 @@ impl Store {
         self.db.note(commits)?;
         writer.commits = commits;
         writer.head = head;
-        writer.ledger.count(changes);
+        for handover in &handed_over {
+            writer.ledger.count(&Gain::of(handover));
+        }
         for (seq, bytes) in sizes {
             writer.outbox.add(seq, bytes);
         }

@@ -11,17 +11,17 @@ fn counted_in(redis: &mut redis::Connection) -> Totals {
         let base = format!("{PREFIX}{namespace}/");
         for counter in Counter::ALL {
             if let Some(value) = redis.hget::<_, _, Option<i64>>(&base, counter.as_str()).unwrap() {
-                totals.counters.insert((namespace.to_owned(), counter), value);
+                totals.add_figure(Figure::Count { namespace, counter, value });
             }
         }
         for board in Board::ALL {
             let key = format!("{base}{}", board.as_str());
-            for (member, score) in redis.zrange_withscores::<_, Vec<(String, f64)>>(&key, 0, -1).unwrap() {
-                totals.scores.insert((namespace.to_owned(), board, member), score);
+            for (member, value) in redis.zrange_withscores::<_, Vec<(String, f64)>>(&key, 0, -1).unwrap() {
+                totals.add_figure(Figure::Score { namespace, board, member: &member, value });
             }
         }
         for user in redis.smembers::<_, Vec<String>>(format!("{base}USERS")).unwrap() {
-            totals.users.insert((namespace.to_owned(), user));
+            totals.add_figure(Figure::User { namespace, user: &user });
         }
     }
     totals

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use nfs_scout::dispatch::{Journal, JournalError, SinkName};
 use nfs_scout::model::{
-    Analysis, AnalysisStatus, ContentHash, Handover, JobData, JobFigures, Kind, MessageId, RelPath, Seq,
-    Stamp, Timestamp, Totals, Value, changes_of,
+    Analysis, AnalysisStatus, ContentHash, Gain, Handover, JobData, JobFigures, Kind, MessageId, RelPath,
+    Seq, Stamp, Timestamp, Totals, Value,
 };
 use tokio::sync::watch;
 
@@ -49,9 +49,7 @@ impl MemoryJournal {
         let mut inner = self.inner();
         inner.last = inner.last.max(inner.floor) + 1;
         handover.seq = inner.last;
-        for change in changes_of(&handover) {
-            inner.totals.apply(change);
-        }
+        inner.totals.add(&Gain::of(&handover));
         let seq = inner.last;
         inner.history.insert(seq, handover);
         drop(inner);
