@@ -140,10 +140,10 @@ fn is_name(name: &String) -> bool {
 }
 
 /// A figure of each counter, in the order of [`Counter::ALL`].
-pub(super) type Counts = [Option<i64>; Counter::ALL.len()];
+pub type Counts = [Option<i64>; Counter::ALL.len()];
 
 /// A figure in each ranking, in the order of [`Board::ALL`].
-pub(super) type Scores = [Option<f64>; Board::ALL.len()];
+pub type Scores = [Option<f64>; Board::ALL.len()];
 
 /// What one handover adds to the statistics, alike to each of its namespaces.
 #[derive(Debug, Clone, Copy)]

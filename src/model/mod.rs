@@ -15,7 +15,9 @@ mod time;
 mod totals;
 
 pub use broker::{QueueLook, RedisLook, RedisRole};
-pub use figures::{Board, Counter, Gain, JobFigures, MAX_EVENTS_PER_JOB, MAX_NAME_BYTES, TOTAL};
+pub use figures::{
+    Board, Counter, Counts, Gain, JobFigures, MAX_EVENTS_PER_JOB, MAX_NAME_BYTES, Scores, TOTAL,
+};
 pub use handover::{Analysis, AnalysisStatus, Handover, Kind, RootPath, Seq};
 pub use histogram::{BOUNDS, Histogram, float};
 pub use identity::{ContentHash, MessageId, ParseHexError, RelPath, Stamp};
@@ -23,4 +25,4 @@ pub use jobdata::{JobData, Run, Value};
 pub use name::Name;
 pub use numbered::{Numbered, Spreading};
 pub use time::Timestamp;
-pub use totals::{Figure, Totals};
+pub use totals::{Figure, Member, Totals};

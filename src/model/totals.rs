@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::figures::{Counts, Scores};
 use super::{Board, Counter, Gain};
 
@@ -19,10 +21,12 @@ struct Namespace {
 }
 
 /// A member of rankings: a user, a generator, or both under one name.
-#[derive(Debug, Clone, PartialEq, Default)]
-struct Member {
-    is_user: bool,
-    scores: Scores,
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Member {
+    /// Whether it is a user who took part.
+    pub is_user: bool,
+    /// Its scores.
+    pub scores: Scores,
 }
 
 /// One figure.
@@ -72,13 +76,20 @@ const LARGEST: Joining = Joining { counts: i64::max, scores: f64::max };
 impl Totals {
     /// Adds what one handover does.
     pub fn add(&mut self, gain: &Gain<'_>) {
+        self.add_where(gain, |_, _| true);
+    }
+
+    /// Adds what one handover does to the counters of a namespace (no member) or to a member, where `is_wanted`.
+    pub(crate) fn add_where(&mut self, gain: &Gain<'_>, is_wanted: impl Fn(&str, Option<&str>) -> bool) {
         let user = gain.job.and_then(|job| job.user.as_deref());
         for name in gain.namespaces() {
             change(&mut self.namespaces, name, |namespace| {
-                for (known, by) in namespace.counts.iter_mut().zip(gain.counts) {
-                    join(known, by, SUM.counts);
+                if is_wanted(name, None) {
+                    for (known, by) in namespace.counts.iter_mut().zip(gain.counts) {
+                        join(known, by, SUM.counts);
+                    }
                 }
-                for (member, scores) in gain.scores() {
+                for (member, scores) in gain.scores().filter(|(member, _)| is_wanted(name, Some(member))) {
                     change(&mut namespace.members, member, |known| {
                         known.is_user |= user == Some(member);
                         for (known, by) in known.scores.iter_mut().zip(scores) {
@@ -147,15 +158,27 @@ impl Totals {
         self.namespaces.get(namespace).into_iter().flat_map(|known| known.members.keys().map(String::as_str))
     }
 
-    /// The counters of a namespace that count something.
-    pub fn counts<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = Figure<'a>> {
-        self.namespaces.get(namespace).into_iter().flat_map(|known| known.figures(namespace))
+    /// The counters of a namespace.
+    #[must_use]
+    pub fn counts(&self, namespace: &str) -> Counts {
+        self.namespaces.get(namespace).map(|known| known.counts).unwrap_or_default()
     }
 
-    /// The scores of a member of a namespace, and whether it is a user.
-    pub fn scores<'a>(&'a self, namespace: &'a str, member: &'a str) -> impl Iterator<Item = Figure<'a>> {
-        let known = self.namespaces.get(namespace).and_then(|known| known.members.get(member));
-        known.into_iter().flat_map(move |known| known.figures(namespace, member))
+    /// A member of a namespace.
+    #[must_use]
+    pub fn member(&self, namespace: &str, name: &str) -> Member {
+        let known = self.namespaces.get(namespace).and_then(|known| known.members.get(name));
+        known.copied().unwrap_or_default()
+    }
+
+    /// Sets the counters of a namespace.
+    pub fn set_counts(&mut self, namespace: &str, counts: Counts) {
+        change(&mut self.namespaces, namespace, |known| known.counts = counts);
+    }
+
+    /// Sets a member of a namespace.
+    pub fn set_member(&mut self, namespace: &str, name: &str, member: Member) {
+        self.change_member(namespace, name, |known| *known = member);
     }
 
     /// One counter; 0 if nothing counted.
@@ -220,7 +243,8 @@ mod tests {
         let user = Figure::User { namespace, user: name };
         let totals = totals(&[of_generator, SCORE, user, user]);
         assert_eq!(totals.figures().collect::<Vec<_>>(), [SCORE, of_generator, user]);
-        assert_eq!(totals.scores(namespace, name).count(), 3);
+        let member = totals.member(namespace, name);
+        assert!(member.is_user && member.scores.iter().flatten().count() == 2, "{member:?}");
         assert_eq!(totals.members(namespace).collect::<Vec<_>>(), [name]);
     }
 
@@ -234,7 +258,7 @@ mod tests {
         assert_eq!(known, added);
         let namespace = "CMS";
         known.raise(&totals(&[Figure::Count { namespace, counter: Counter::Files, value: 0 }]));
-        assert_eq!(known.counts(namespace).count(), 1, "a counter of 0 is one");
+        assert_eq!(known.counts(namespace).iter().flatten().count(), 1, "a counter of 0 is one");
         let mut raised = totals(&[SCORE]);
         raised.raise(&added);
         assert_eq!(raised, added);

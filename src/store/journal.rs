@@ -115,6 +115,23 @@ pub(super) fn last_seq(db: &Medium) -> Result<Seq, StoreError> {
     Ok(noted.unwrap_or(0).max(last.unwrap_or(0)))
 }
 
+/// Calls `take` with every handover from `after` on up to `last`.
+pub(super) fn each_after(
+    db: &Medium,
+    mut after: Seq,
+    last: Seq,
+    mut take: impl FnMut(&Handover),
+) -> Result<(), StoreError> {
+    /// Handovers read at once.
+    const AT_ONCE: usize = 1000;
+    loop {
+        let handovers = read(db, after, last, AT_ONCE)?;
+        let Some(newest) = handovers.last() else { return Ok(()) };
+        after = newest.seq;
+        handovers.iter().for_each(&mut take);
+    }
+}
+
 /// The first `limit` handovers after `after` and up to `last`, in order.
 pub(super) fn read(db: &Medium, after: Seq, last: Seq, limit: usize) -> Result<Vec<Handover>, StoreError> {
     let mut handovers = Vec::new();

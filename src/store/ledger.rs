@@ -6,25 +6,34 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use crate::model::{Board, Counter, Figure, Gain, Seq, Totals};
+use crate::model::{Counts, Gain, Member, Seq, Totals};
 
 use super::medium::{Batch, Medium};
-use super::{StoreError, codec, journal, keys};
+use super::{StoreError, codec, journal, keys, old_ledger};
 
 /// How many handovers come before the rows that they change are written: so many, and those that come meanwhile, are counted
 /// from the journal by an opening.
 const WRITTEN_EVERY: u64 = if cfg!(test) { 5 } else { 10_000 };
 
-/// How many rows are written at once, about: those of a namespace's counters, or of a member, are not parted.
+/// How many rows are written at once.
 const ROWS_AT_ONCE: usize = if cfg!(test) { 7 } else { 200 };
 
-/// How many handovers are read at once.
-const READ_AT_ONCE: usize = 1000;
-
-/// The rows of a namespace's counters, or those of one of its members.
+/// What has a row: the counters of a namespace, or one of its members.
 type Group = (String, Option<String>);
+
+/// The counters of a namespace, and up to where they count.
+#[derive(Serialize, Deserialize)]
+enum StoredCounts {
+    V1(Counts, Seq),
+}
+
+/// A member of a namespace, and up to where its scores count.
+#[derive(Serialize, Deserialize)]
+enum StoredMember {
+    V1(Member, Seq),
+}
 
 /// The figures, and which of them have rows that are behind.
 #[derive(Debug, Default)]
@@ -49,37 +58,47 @@ struct Writing {
 impl Ledger {
     /// Reads the rows, and counts what the journal has after them, up to its `head`.
     pub(super) fn load(db: &Medium, head: Seq) -> Result<Self, StoreError> {
-        let upto = db.get(keys::LEDGER_UPTO)?.ok_or(StoreError::Damaged { what: "the ledger" })?;
+        let upto = db.get(keys::LEDGER_UPTO)?.ok_or(DAMAGED)?;
         let mut ledger = Self { upto: codec::decode(&upto, "the ledger")?, ..Self::default() };
         let mut ahead = HashMap::new();
         for entry in db.scan_prefix(keys::LEDGER) {
             let (key, value) = entry?;
-            let upto = load_row(&key, &value, &mut ledger.totals).ok_or(DAMAGED_ROW)?;
+            let (group, upto) = load_row(&key, &value, &mut ledger.totals).ok_or(DAMAGED_ROW)?;
             if upto > ledger.upto {
-                ahead.insert(key.to_vec(), upto);
+                ahead.insert(group, upto);
             }
         }
-        let mut after = ledger.upto;
-        loop {
-            let handovers = journal::read(db, after, head, READ_AT_ONCE)?;
-            let Some(last) = handovers.last() else { return Ok(ledger) };
-            after = last.seq;
-            for handover in &handovers {
-                let gain = Gain::of(handover);
-                if ahead.is_empty() {
-                    ledger.count(&gain);
-                    continue;
-                }
-                ledger.note(&gain);
-                let mut gained = Totals::default();
-                gained.add(&gain);
-                for figure in gained.figures() {
-                    if ahead.get(&key_of(figure)).is_none_or(|upto| handover.seq > *upto) {
-                        ledger.totals.add_figure(figure);
-                    }
-                }
-            }
+        journal::each_after(db, ledger.upto, head, |handover| {
+            let gain = Gain::of(handover);
+            ledger.note(&gain);
+            ledger.totals.add_where(&gain, |namespace, member| {
+                let upto = |ahead: &HashMap<Group, Seq>| {
+                    ahead.get(&(namespace.to_owned(), member.map(ToOwned::to_owned))).copied()
+                };
+                ahead.is_empty() || upto(&ahead).is_none_or(|upto| handover.seq > upto)
+            });
+        })?;
+        Ok(ledger)
+    }
+
+    /// Puts a ledger that counts all up to `head` into `batch`: of a new store, or of one of an older `format`.
+    pub(super) fn take_over(
+        db: &Medium,
+        format: u32,
+        head: Seq,
+        batch: &mut Batch,
+    ) -> Result<(), StoreError> {
+        let (totals, old) = old_ledger::read(db, format, head)?;
+        for key in old {
+            batch.remove(key);
         }
+        let mut ledger = Self { totals, ..Self::default() };
+        ledger.note_all();
+        ledger.begin(head);
+        while ledger.writing.is_some() {
+            ledger.go_on(head, batch);
+        }
+        Ok(())
     }
 
     /// All figures.
@@ -113,6 +132,13 @@ impl Ledger {
         }
     }
 
+    fn note_all(&mut self) {
+        for namespace in self.totals.namespaces() {
+            let members = self.totals.members(namespace).map(ToOwned::to_owned);
+            self.changed.insert(namespace.to_owned(), members.collect());
+        }
+    }
+
     /// Adds a few rows to `batch`, if it is time for them. All up to `head` is counted.
     pub(super) fn put_some(&mut self, head: Seq, batch: &mut Batch) {
         if self.writing.is_none() && head.saturating_sub(self.upto) >= WRITTEN_EVERY {
@@ -137,10 +163,7 @@ impl Ledger {
     /// Raises each figure to that of `found` where that is more, and writes all rows. All up to `head` is counted.
     pub(super) fn raise(&mut self, found: &Totals, head: Seq, db: &Medium) -> Result<(), StoreError> {
         self.totals.raise(found);
-        for namespace in self.totals.namespaces() {
-            let members = self.totals.members(namespace).map(ToOwned::to_owned);
-            self.changed.insert(namespace.to_owned(), members.collect());
-        }
+        self.note_all();
         self.write(head, db)
     }
 
@@ -158,90 +181,70 @@ impl Ledger {
 
     fn go_on(&mut self, head: Seq, batch: &mut Batch) {
         let Some(mut writing) = self.writing.take() else { return };
-        let mut rows = 0;
-        while rows < ROWS_AT_ONCE {
+        for _ in 0..ROWS_AT_ONCE {
             let Some((namespace, member)) = writing.rest.pop() else {
                 self.upto = writing.upto;
                 return batch.insert(keys::LEDGER_UPTO, codec::encode(&self.upto));
             };
-            rows += match member {
-                None => put_rows(self.totals.counts(&namespace), head, batch),
-                Some(member) => put_rows(self.totals.scores(&namespace, &member), head, batch),
-            };
+            match member {
+                None => {
+                    let row = StoredCounts::V1(self.totals.counts(&namespace), head);
+                    batch.insert(key('n', &[&namespace]), codec::encode(&row));
+                }
+                Some(member) => {
+                    let row = StoredMember::V1(self.totals.member(&namespace, &member), head);
+                    batch.insert(key('m', &[&namespace, &member]), codec::encode(&row));
+                }
+            }
         }
         self.writing = Some(writing);
     }
 }
 
-/// Gives how many.
-fn put_rows<'a>(figures: impl Iterator<Item = Figure<'a>>, head: Seq, batch: &mut Batch) -> usize {
-    let mut rows = 0;
-    for figure in figures {
-        let value = match figure {
-            Figure::Count { value, .. } => codec::encode(&(value, head)),
-            Figure::Score { value, .. } => codec::encode(&(value, head)),
-            Figure::User { .. } => Vec::new(),
-        };
-        batch.insert(key_of(figure), value);
-        rows += 1;
-    }
-    rows
-}
-
-/// Takes a row; gives up to where it counts.
-fn load_row(key: &[u8], value: &[u8], totals: &mut Totals) -> Option<Seq> {
+/// Takes a row; gives what it is of, and up to where it counts.
+fn load_row(key: &[u8], value: &[u8], totals: &mut Totals) -> Option<(Group, Seq)> {
     let (kind, parts) = split(key)?;
-    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let (figure, upto) = match (kind, &parts[..]) {
-        ('c', [namespace, name]) => {
-            let counter = Counter::ALL.into_iter().find(|counter| counter.as_str() == *name)?;
-            let (value, upto) = decode(value)?;
-            (Figure::Count { namespace, counter, value }, upto)
+    let mut parts = parts.into_iter();
+    match (kind, parts.next(), parts.next(), parts.next()) {
+        ('n', Some(namespace), None, None) => {
+            let StoredCounts::V1(counts, upto) = codec::decode(value, "").ok()?;
+            totals.set_counts(&namespace, counts);
+            Some(((namespace, None), upto))
         }
-        ('s', [namespace, name, member]) => {
-            let board = Board::ALL.into_iter().find(|board| board.as_str() == *name)?;
-            let (value, upto) = decode(value)?;
-            (Figure::Score { namespace, board, member, value }, upto)
+        ('m', Some(namespace), Some(name), None) => {
+            let StoredMember::V1(member, upto) = codec::decode(value, "").ok()?;
+            totals.set_member(&namespace, &name, member);
+            Some(((namespace, Some(name)), upto))
         }
-        ('u', [namespace, user]) => (Figure::User { namespace, user }, 0),
-        _ => return None,
-    };
-    totals.add_figure(figure);
-    Some(upto)
+        _ => None,
+    }
 }
 
-const DAMAGED_ROW: StoreError = StoreError::Damaged { what: "a row of the ledger" };
+pub(super) const DAMAGED: StoreError = StoreError::Damaged { what: "the ledger" };
+
+pub(super) const DAMAGED_ROW: StoreError = StoreError::Damaged { what: "a row of the ledger" };
 
 /// Whether a row of the ledger can be read.
 pub(super) fn check_row(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-    load_row(key, value, &mut Totals::default()).map(drop).ok_or(DAMAGED_ROW)
-}
-
-/// A figure's value, and up to where it counts. In format 2 it had no such number, and counted all that there was.
-fn decode<T: DeserializeOwned>(value: &[u8]) -> Option<(T, Seq)> {
-    let row = codec::decode(value, "");
-    row.or_else(|_| codec::decode(value, "").map(|figure| (figure, 0))).ok()
+    let mut totals = Totals::default();
+    let row = load_row(key, value, &mut totals).map(drop);
+    row.or_else(|| old_ledger::load_row(key, value, &mut totals).map(drop)).ok_or(DAMAGED_ROW)
 }
 
 /// `l`, the kind, then each part with its length before it: a member may hold any character.
-fn key_of(figure: Figure<'_>) -> Vec<u8> {
-    let (kind, parts): (char, &[&str]) = match figure {
-        Figure::Count { namespace, counter, .. } => ('c', &[namespace, counter.as_str()]),
-        Figure::Score { namespace, board, member, .. } => ('s', &[namespace, board.as_str(), member]),
-        Figure::User { namespace, user } => ('u', &[namespace, user]),
-    };
+pub(super) fn key(kind: char, parts: &[&str]) -> Vec<u8> {
     let mut key = format!("l{kind}").into_bytes();
     key.extend(codec::encode(&parts));
     key
 }
 
-fn split(key: &[u8]) -> Option<(char, Vec<String>)> {
+pub(super) fn split(key: &[u8]) -> Option<(char, Vec<String>)> {
     let kind = char::from(*key.get(1)?);
     Some((kind, codec::decode(key.get(2..)?, "").ok()?))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::super::tests::{ROOT, handover, seen};
@@ -250,7 +253,7 @@ mod tests {
     use crate::model::{Handover, Timestamp};
 
     /// Number `number`, of a user, with analyses of so many experiments.
-    fn job_of(number: u64, user: u8, experiments: u8) -> Handover {
+    pub(in super::super) fn job_of(number: u64, user: u8, experiments: u8) -> Handover {
         let mut job = handover(number.to_string().as_bytes(), user, None);
         let figures = job.figures.as_mut().unwrap();
         (figures.user, figures.cpuusage) = (Some(format!("user-{user}")), Some(0.1 * f64::from(user)));
@@ -258,7 +261,7 @@ mod tests {
         job
     }
 
-    fn commit_jobs(store: &Store, jobs: &[Handover]) {
+    pub(in super::super) fn commit_jobs(store: &Store, jobs: &[Handover]) {
         let mut transaction = Transaction::default();
         for job in jobs {
             let file = seen(job.path.as_bytes(), 0, job.blake3.0[0]);
@@ -319,31 +322,5 @@ mod tests {
         }
         store.write_ledger().unwrap();
         assert_eq!(store.writer().ledger.upto(), 100);
-    }
-
-    #[test]
-    fn the_ledger_of_format_2_counted_all_of_its_journal() {
-        let memory = Memory::default();
-        let store = Store::in_memory(memory.clone()).unwrap();
-        commit_jobs(&store, &(1..5).map(|number| job_of(number, 1, 2)).collect::<Vec<_>>());
-        store.write_ledger().unwrap();
-        for row in store.db.scan_prefix(keys::LEDGER) {
-            let (key, value) = row.unwrap();
-            // It had no number behind a figure; here that is 4, in one byte.
-            if let [figure @ .., 4] = &*value {
-                store.db.insert(key, figure).unwrap();
-            }
-        }
-        store.db.remove(keys::LEDGER_UPTO).unwrap();
-        store.db.insert(keys::FORMAT, codec::encode(&2_u32)).unwrap();
-        let (_, mut expected) = store.totals();
-        assert_eq!(Store::in_memory(memory.clone()).unwrap().totals().1, expected);
-        for number in 5..20 {
-            let store = Store::in_memory(memory.clone()).unwrap();
-            let job = job_of(number, 2, 1);
-            expected.add(&Gain::of(&job));
-            commit_jobs(&store, &[job]);
-            assert_eq!(store.totals().1, expected);
-        }
     }
 }

@@ -21,6 +21,7 @@ mod mark;
 mod medium;
 #[cfg(test)]
 mod memory;
+mod old_ledger;
 mod outbox;
 mod prints;
 mod row;
@@ -59,7 +60,7 @@ pub use upkeep::Requeued;
 pub use waiting::{WaitReason, WaitRow};
 
 /// The format of this version's database; an older one is migrated at opening, a newer one refused.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// An open state directory.
 ///
@@ -111,7 +112,7 @@ impl Store {
     }
 
     fn upon(mut db: Medium, is_new: bool, folder: &Path, lock: Option<Lock>) -> Result<Self, StoreError> {
-        check_format(&db, folder)?;
+        let format = format_of(&db, folder)?;
         let commits = commits(&db)?;
         // A database that was moved aside on purpose is begun anew.
         if is_new {
@@ -121,6 +122,9 @@ impl Store {
         }
         let agent_id = agent_id(&db)?;
         let head = journal::last_seq(&db)?;
+        if format < FORMAT {
+            take_over(&db, format, head)?;
+        }
         let writer = Writer {
             head,
             commits,
@@ -174,20 +178,22 @@ impl Store {
     }
 }
 
-fn check_format(db: &Medium, folder: &Path) -> Result<(), StoreError> {
+/// The number of the rows' format; 0 of a new database. Fails if it is that of a later version.
+fn format_of(db: &Medium, folder: &Path) -> Result<u32, StoreError> {
     let found = db.get(keys::FORMAT)?.map(|value| codec::decode(&value, "the format number")).transpose()?;
     match found.unwrap_or(0) {
-        FORMAT => Ok(()),
-        // Rows of earlier formats are read as they are, and written in this one when they change. Their ledger counts all of
-        // the journal.
-        0..FORMAT => {
-            let mut batch = Batch::default();
-            batch.insert(keys::FORMAT, codec::encode(&FORMAT));
-            batch.insert(keys::LEDGER_UPTO, codec::encode(&journal::last_seq(db)?));
-            db.apply_batch(batch)
-        }
+        format @ 0..=FORMAT => Ok(format),
         found => Err(StoreError::Format { path: folder.to_path_buf(), found, known: FORMAT }),
     }
+}
+
+/// Makes a database of an older `format` one of this. Rows other than the ledger's are read as they are, and written in this
+/// format when they change.
+fn take_over(db: &Medium, format: u32, head: Seq) -> Result<(), StoreError> {
+    let mut batch = Batch::default();
+    batch.insert(keys::FORMAT, codec::encode(&FORMAT));
+    Ledger::take_over(db, format, head, &mut batch)?;
+    db.apply_batch(batch)
 }
 
 fn commits(db: &Medium) -> Result<u64, StoreError> {

@@ -17,11 +17,16 @@ pub(super) const RECORD_BYTES: usize = 112;
 /// What it takes most often, name and hash included.
 const USUAL_BYTES: usize = 64;
 
+/// The same of one of which only name and number are known.
+const NAMED_BYTES: usize = 16;
+
 /// `P` is what is written, or what it is read into.
 #[derive(Serialize, Deserialize)]
-enum StoredRun<P> {
+enum StoredRun<P, N> {
     V1(Vec<SeenFile>),
     V2(P),
+    /// Files that were there at first contact, of which nothing but their names and numbers is known.
+    V3(N),
 }
 
 /// Packed files, unpacked one after the other as they are read.
@@ -47,22 +52,43 @@ struct Packed<'a> {
     gone_since: Option<Timestamp>,
 }
 
+/// A file of which only name and number are known, as it differs from the one before it in the run.
+#[derive(Serialize, Deserialize)]
+struct Named<'a> {
+    shared: (u8, u8),
+    #[serde(with = "serde_bytes", borrow)]
+    name: &'a [u8],
+    fileid: i64,
+}
+
 /// Packs `files` into a row's value.
 pub(super) fn encode(files: &[SeenFile]) -> Vec<u8> {
-    let mut packed = Vec::with_capacity(files.len());
-    let mut before = &nothing();
-    for file in files {
-        packed.push(pack(file, before));
-        before = file;
+    type Stored<P, N> = StoredRun<Vec<P>, Vec<N>>;
+    let first = nothing();
+    let pairs = std::iter::once(&first).chain(files).zip(files);
+    if files.iter().all(SeenFile::is_only_named) {
+        let named = pairs.map(|(before, file)| name(file, before)).collect();
+        return codec::encode_long(&Stored::<Packed<'_>, _>::V3(named), files.len() * NAMED_BYTES);
     }
-    codec::encode_long(&StoredRun::V2(packed), files.len() * USUAL_BYTES)
+    let packed = pairs.map(|(before, file)| pack(file, before)).collect();
+    codec::encode_long(&Stored::<_, Named<'_>>::V2(packed), files.len() * USUAL_BYTES)
 }
 
 /// The files of a row.
 ///
 /// Fails with [`StoreError::Damaged`] on what no version of this program wrote.
 pub(super) fn decode(value: &[u8]) -> Result<Vec<SeenFile>, StoreError> {
-    let (StoredRun::V1(files) | StoredRun::V2(Unpacked(files))) = codec::decode(value, "a run of files")?;
+    const WHAT: &str = "a run of files";
+    let named: Vec<Named<'_>> = match codec::decode(value, WHAT)? {
+        StoredRun::V1(files) | StoredRun::V2(Unpacked(files)) => return Ok(files),
+        StoredRun::V3(named) => named,
+    };
+    let mut files: Vec<SeenFile> = Vec::with_capacity(named.len());
+    for Named { shared, name, fileid } in named {
+        let before = files.last().map_or((&[][..], 0), |file| (&file.name, file.stamp.fileid));
+        let name = whole_name(shared, name, before.0).ok_or(StoreError::Damaged { what: WHAT })?;
+        files.push(SeenFile::only_named(name, before.1.wrapping_add_signed(fileid)));
+    }
     Ok(files)
 }
 
@@ -105,12 +131,21 @@ fn nothing() -> SeenFile {
     }
 }
 
-fn pack<'a>(file: &'a SeenFile, before: &SeenFile) -> Packed<'a> {
+fn name<'a>(file: &'a SeenFile, before: &SeenFile) -> Named<'a> {
     let (start, end) = shared(&file.name, &before.name);
-    let Stamp { size, mtime, ctime, fileid } = file.stamp;
-    Packed {
+    Named {
         shared: (start, end),
         name: file.name.get(start.into()..file.name.len() - usize::from(end)).unwrap_or_default(),
+        fileid: file.stamp.fileid.wrapping_sub(before.stamp.fileid).cast_signed(),
+    }
+}
+
+fn pack<'a>(file: &'a SeenFile, before: &SeenFile) -> Packed<'a> {
+    let Named { shared, name, fileid } = name(file, before);
+    let Stamp { size, mtime, ctime, .. } = file.stamp;
+    Packed {
+        shared,
+        name,
         size,
         mtime_seconds: mtime.seconds.wrapping_sub(before.stamp.mtime.seconds),
         mtime_nanoseconds: mtime.nanoseconds.to_le_bytes(),
@@ -118,7 +153,7 @@ fn pack<'a>(file: &'a SeenFile, before: &SeenFile) -> Packed<'a> {
             ctime.seconds.wrapping_sub(mtime.seconds),
             ctime.nanoseconds.wrapping_sub(mtime.nanoseconds).cast_signed(),
         ),
-        fileid: fileid.wrapping_sub(before.stamp.fileid).cast_signed(),
+        fileid,
         content: file.content,
         seq: file.seq.wrapping_sub(before.seq).cast_signed(),
         gone_since: file.gone_since,
@@ -126,10 +161,14 @@ fn pack<'a>(file: &'a SeenFile, before: &SeenFile) -> Packed<'a> {
 }
 
 /// `None` if the name before is too short for what is shared with it.
+fn whole_name((start, end): (u8, u8), between: &[u8], before: &[u8]) -> Option<Name> {
+    let (start, end) = (usize::from(start), usize::from(end));
+    let last = before.len().checked_sub(end).filter(|last| start <= *last)?;
+    Some(Name::of_parts([before.get(..start)?, between, before.get(last..)?]))
+}
+
 fn unpack(packed: &Packed<'_>, before: &SeenFile) -> Option<SeenFile> {
-    let (start, end) = (usize::from(packed.shared.0), usize::from(packed.shared.1));
-    let last = before.name.len().checked_sub(end).filter(|last| start <= *last)?;
-    let name = Name::of_parts([before.name.get(..start)?, packed.name, before.name.get(last..)?]);
+    let name = whole_name(packed.shared, packed.name, &before.name)?;
     let mtime = Timestamp {
         seconds: before.stamp.mtime.seconds.wrapping_add(packed.mtime_seconds),
         nanoseconds: u32::from_le_bytes(packed.mtime_nanoseconds),
@@ -163,6 +202,8 @@ mod tests {
     use super::*;
     use crate::model::ContentHash;
 
+    type FirstRun = StoredRun<Vec<Packed<'static>>, Vec<Named<'static>>>;
+
     fn time() -> impl Strategy<Value = Timestamp> {
         let seconds = prop_oneof![any::<i64>(), 1_700_000_000..1_700_000_100_i64];
         (seconds, any::<u32>()).prop_map(|(seconds, nanoseconds)| Timestamp { seconds, nanoseconds })
@@ -193,9 +234,33 @@ mod tests {
         )
     }
 
+    fn named() -> impl Strategy<Value = SeenFile> {
+        file().prop_map(|file| SeenFile::only_named(file.name, file.stamp.fileid))
+    }
+
+    /// With one thing more known of it.
+    fn hardly_more_than_named() -> impl Strategy<Value = SeenFile> {
+        (named(), file(), 0..5).prop_map(|(mut file, other, what)| {
+            match what {
+                0 => file.stamp.size = other.stamp.size,
+                1 => file.stamp.mtime = other.stamp.mtime,
+                2 => file.content = other.content,
+                3 => file.seq = other.seq,
+                _ => file.gone_since = other.gone_since,
+            }
+            file
+        })
+    }
+
+    fn run() -> impl Strategy<Value = Vec<SeenFile>> {
+        let mixed = prop::collection::vec(prop_oneof![file(), named()], 0..20);
+        let named = prop::collection::vec(named(), 0..20);
+        prop_oneof![mixed, named, prop::collection::vec(hardly_more_than_named(), 1..3)]
+    }
+
     proptest! {
         #[test]
-        fn comes_back_as_it_was_within_its_bound(files in prop::collection::vec(file(), 0..20)) {
+        fn comes_back_as_it_was_within_its_bound(files in run()) {
             let value = encode(&files);
             prop_assert_eq!(decode(&value).unwrap(), files.clone());
             let most: usize = files.iter().map(|file| file.name.len() + RECORD_BYTES).sum();
@@ -220,15 +285,17 @@ mod tests {
             }
         };
         let files: Vec<SeenFile> = (1_000..1_048).map(file).collect();
-        let (packed, plain) =
-            (encode(&files).len(), codec::encode(&StoredRun::<Vec<Packed<'_>>>::V1(files)).len());
+        let named = files.iter().map(|file| SeenFile::only_named(file.name.clone(), file.stamp.fileid));
+        let named = encode(&named.collect::<Vec<_>>()).len();
+        assert!(named < 48 * 8, "{named} bytes of names and numbers");
+        let (packed, plain) = (encode(&files).len(), codec::encode(&FirstRun::V1(files)).len());
         assert!(packed < 48 * 58, "{packed} bytes of {plain}");
     }
 
     #[test]
     fn reads_runs_of_the_first_format() {
         let files = vec![SeenFile { name: b"a".as_slice().into(), ..nothing() }];
-        assert_eq!(decode(&codec::encode(&StoredRun::<Vec<Packed<'_>>>::V1(files.clone()))).unwrap(), files);
+        assert_eq!(decode(&codec::encode(&FirstRun::V1(files.clone()))).unwrap(), files);
     }
 
     #[test]
@@ -236,7 +303,10 @@ mod tests {
         let file = SeenFile { name: b"a".as_slice().into(), ..nothing() };
         let mut packed = pack(&file, &nothing());
         packed.shared = (0, 1);
-        let value = codec::encode(&StoredRun::V2(vec![packed]));
+        let value = codec::encode(&StoredRun::<_, Vec<Named<'_>>>::V2(vec![packed]));
+        assert!(matches!(decode(&value), Err(StoreError::Damaged { .. })));
+        let named = Named { shared: (1, 0), name: b"a", fileid: 1 };
+        let value = codec::encode(&StoredRun::<Vec<Packed<'_>>, _>::V3(vec![named]));
         assert!(matches!(decode(&value), Err(StoreError::Damaged { .. })));
     }
 }

@@ -42,6 +42,20 @@ pub struct SeenFile {
     pub gone_since: Option<Timestamp>,
 }
 
+impl SeenFile {
+    /// A file that was there at first contact: its name and number are enough to know it by.
+    pub(super) fn only_named(name: Name, fileid: u64) -> Self {
+        let stamp = Stamp { fileid, ..Stamp::default() };
+        Self { name, stamp, content: Content::Unread, seq: 0, gone_since: None }
+    }
+
+    /// Whether nothing more is known of it.
+    pub(super) fn is_only_named(&self) -> bool {
+        let stamp = Stamp { fileid: self.stamp.fileid, ..Stamp::default() };
+        (self.stamp, self.content, self.seq, self.gone_since) == (stamp, Content::Unread, 0, None)
+    }
+}
+
 /// A seen file and the run that holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownFile {
@@ -130,13 +144,16 @@ impl RunEditor {
         let is_known = self.directories.contains_key(&dir)
             || db.scan_prefix(keys::runs_of(dir)).next().transpose()?.is_some();
         if is_known {
-            return files.into_iter().try_for_each(|file| self.put(db, dir, None, unread(file)));
+            return files
+                .into_iter()
+                .try_for_each(|(name, fileid)| self.put(db, dir, None, SeenFile::only_named(name, fileid)));
         }
         // A directory that changes while it is listed may show a name twice.
         files.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         files.dedup_by(|one, other| one.0 == other.0);
         let (mut run, mut number) = (Vec::with_capacity(files.len().min(RUN_FILES)), 0);
-        for file in files.into_iter().map(unread) {
+        for (name, fileid) in files {
+            let file = SeenFile::only_named(name, fileid);
             if is_full(&run, &file) {
                 batch.insert(keys::run(dir, number), run::encode(&run));
                 run.clear();
@@ -210,12 +227,6 @@ impl EditedRuns {
         self.runs.entry(last).or_default().push(file);
         Ok(())
     }
-}
-
-/// A file that was there at first contact: its name and number are enough to know it by.
-fn unread((name, fileid): (Name, u64)) -> SeenFile {
-    let stamp = Stamp { fileid, ..Stamp::default() };
-    SeenFile { name, stamp, content: Content::Unread, seq: 0, gone_since: None }
 }
 
 fn last_run(db: &Medium, dir: DirId) -> Result<u32, StoreError> {
