@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AnalysisStatus, Handover, JobData, Kind};
+use super::{AnalysisStatus, Handover, JobData, Kind, Member};
 
 /// The namespace that counts every job; the others are named after experiments.
 pub const TOTAL: &str = "TOTAL";
@@ -180,17 +180,12 @@ impl<'a> Gain<'a> {
         std::iter::once(TOTAL).chain(experiments.filter(|name| *name != TOTAL))
     }
 
-    /// The members of rankings to whose scores it adds: a user, a generator.
-    pub fn members(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.scores().map(|(member, _)| member)
-    }
-
-    /// What it adds to the scores of each member.
+    /// The members of rankings to whose scores it adds, a user and a generator, and what it adds to each.
     #[expect(
         clippy::cast_precision_loss,
         reason = "scores are doubles in Redis; a job's events are below 2^53"
     )]
-    pub(super) fn scores(&self) -> impl Iterator<Item = (&'a str, Scores)> + use<'a> {
+    pub fn members(&self) -> impl Iterator<Item = (&'a str, Member)> + use<'a> {
         let of_user = |job: &'a JobFigures| {
             let scores = Board::ALL.map(|board| match board {
                 Board::UserJobsCompleted => Some(1.0),
@@ -200,7 +195,7 @@ impl<'a> Gain<'a> {
                 Board::UserDiskusage => job.diskusage,
                 Board::GeneratorJobsCompleted | Board::GeneratorEvents => None,
             });
-            Some((job.user.as_deref()?, scores))
+            Some((job.user.as_deref()?, Member { is_user: true, scores }))
         };
         let of_generator = |job: &'a JobFigures| {
             let scores = Board::ALL.map(|board| match board {
@@ -208,7 +203,7 @@ impl<'a> Gain<'a> {
                 Board::GeneratorEvents => job.succeeded.then_some(job.events as f64),
                 _ => None,
             });
-            Some((job.generator.as_deref()?, scores))
+            Some((job.generator.as_deref()?, Member { is_user: false, scores }))
         };
         let job = self.job;
         job.and_then(of_user).into_iter().chain(job.and_then(of_generator))

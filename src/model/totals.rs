@@ -81,7 +81,6 @@ impl Totals {
 
     /// Adds what one handover does to the counters of a namespace (no member) or to a member, where `is_wanted`.
     pub(crate) fn add_where(&mut self, gain: &Gain<'_>, is_wanted: impl Fn(&str, Option<&str>) -> bool) {
-        let user = gain.job.and_then(|job| job.user.as_deref());
         for name in gain.namespaces() {
             change(&mut self.namespaces, name, |namespace| {
                 if is_wanted(name, None) {
@@ -89,10 +88,10 @@ impl Totals {
                         join(known, by, SUM.counts);
                     }
                 }
-                for (member, scores) in gain.scores().filter(|(member, _)| is_wanted(name, Some(member))) {
+                for (member, by) in gain.members().filter(|(member, _)| is_wanted(name, Some(member))) {
                     change(&mut namespace.members, member, |known| {
-                        known.is_user |= user == Some(member);
-                        for (known, by) in known.scores.iter_mut().zip(scores) {
+                        known.is_user |= by.is_user;
+                        for (known, by) in known.scores.iter_mut().zip(by.scores) {
                             join(known, by, SUM.scores);
                         }
                     });

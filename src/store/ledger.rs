@@ -122,7 +122,7 @@ impl Ledger {
                 self.changed.insert(namespace.to_owned(), HashSet::new());
             }
             let members = self.changed.get_mut(namespace).expect("it is there now");
-            for member in gain.members() {
+            for (member, _) in gain.members() {
                 if !members.contains(member) {
                     members.insert(member.to_owned());
                 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::model::{Seq, Timestamp, Totals};
 
-use super::journal::SinkCursor;
+use super::journal::{self, SinkCursor};
 use super::medium::Batch;
 use super::{Store, StoreError, codec, keys};
 
@@ -105,12 +105,7 @@ impl Store {
     }
 
     fn verify_journal(&self, head: Seq, faults: &mut Vec<String>) -> Result<(), StoreError> {
-        /// Handovers read at once.
-        const AT_ONCE: usize = 1000;
-        let mut after = 0;
-        while let Some(last) = self.journal(after, AT_ONCE)?.last() {
-            after = last.seq;
-        }
+        journal::each_after(&self.db, 0, head, |_| ())?;
         for entry in self.db.scan_prefix(keys::CURSORS) {
             let (key, value) = entry?;
             let cursor: SinkCursor = codec::decode(&value, "a sink's cursor")?;
