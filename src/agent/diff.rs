@@ -35,8 +35,8 @@ pub(super) struct News {
     pub fileid: u64,
     /// Whether its type came with it: a regular file then.
     pub is_file: bool,
-    /// What is known under this name.
-    pub known: Option<KnownFile>,
+    /// What is known under this name: of most names nothing.
+    pub known: Option<Box<KnownFile>>,
     /// What the name says.
     pub judgement: Judgement,
 }
@@ -62,6 +62,9 @@ pub(super) struct Diff {
 #[must_use]
 pub(super) fn diff(listing: &Listing, view: &View<'_>) -> Diff {
     let mut diff = Diff::default();
+    if view.known.is_empty() {
+        diff.news.reserve_exact(listing.entries.len());
+    }
     let records = Records::of(listing, view.known);
     for (entry, known) in listing.entries.iter().zip(&records.of_entries) {
         match entry.kind {
@@ -176,7 +179,7 @@ fn news(entry: &Entry, known: Option<&KnownFile>, judgement: Judgement) -> News 
         name: entry.name.clone(),
         fileid: entry.fileid,
         is_file: entry.kind == EntryKind::File,
-        known: known.cloned(),
+        known: known.cloned().map(Box::new),
         judgement,
     }
 }
@@ -313,7 +316,7 @@ mod tests {
                 .filter(|(_, known, entry)| known.as_ref().is_none_or(|known| !is_as_it_was(known, entry)))
                 .map(|(name, known, _)| (name, known))
                 .collect();
-            let news: Vec<_> = found.news.into_iter().map(|news| (news.name, news.known)).collect();
+            let news: Vec<_> = found.news.into_iter().map(|news| (news.name, news.known.map(|known| *known))).collect();
             prop_assert_eq!(news, expected);
             let is_absent = |known: &&KnownFile| entries.iter().all(|entry| *entry.name != *known.file.name);
             let (forgotten, gone): (Vec<KnownFile>, Vec<KnownFile>) = files

@@ -148,7 +148,7 @@ impl Engine {
             self.commit(now)?;
         }
         if task.known.is_none() {
-            task.known = self.known_of(task.dir, &task.name, now)?;
+            task.known = self.known_of(task.dir, &task.name, now)?.map(Box::new);
         }
         let root = self.root_of(task.dir);
         let elsewhere =

@@ -74,7 +74,7 @@ pub(super) struct FileTask {
     /// The number that came with its name from a listing. A mount point's own is another one.
     pub fileid: Option<u64>,
     /// Its record in the index.
-    pub known: Option<KnownFile>,
+    pub known: Option<Box<KnownFile>>,
     /// What its name says of it.
     pub judgement: Judgement,
     /// Whether to read it.

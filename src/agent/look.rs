@@ -414,7 +414,7 @@ impl Engine {
         let baseline =
             self.settings.baseline && self.table.get(dir).is_some_and(|directory| directory.first_contact);
         let dir_path = self.table.path(dir);
-        let mut unread = Vec::new();
+        let mut unread = Vec::with_capacity(if baseline { news.len() } else { 0 });
         for item in news {
             if self.busy.contains(&(dir, item.name.to_vec())) {
                 pass.conclusive = false;

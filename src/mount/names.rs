@@ -17,6 +17,9 @@ use super::{Action, MountError};
 /// Bytes of names taken from the kernel in one call.
 const BUFFER_BYTES: usize = 64 * 1024;
 
+/// Names for which there is room at once: the room for more is made as they come.
+const USUAL_NAMES: usize = 64;
+
 /// What a name is, as far as it came with the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
@@ -117,7 +120,7 @@ pub(super) fn drop_cached_names(directory: &Handle) {
 /// Reads names and fileids, nothing else.
 fn by_getdents(directory: &OwnedFd, path: &RelPath) -> Listing {
     let mut buffer = Vec::with_capacity(BUFFER_BYTES);
-    let mut entries = Vec::new();
+    let mut entries = Vec::with_capacity(USUAL_NAMES);
     let mut names = RawDir::new(directory.as_fd(), buffer.spare_capacity_mut());
     while let Some(entry) = names.next() {
         match entry {
