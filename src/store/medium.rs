@@ -33,6 +33,11 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// How often sled writes out what nobody flushed, in milliseconds; its segment collection runs only there.
 const FLUSH_EVERY_MS: u64 = 500;
 
+/// How many epochs begin until nobody can be reading what was replaced, and how much is freed at the beginning of each
+/// (crossbeam-epoch 0.9: 8 bags of 64).
+const EPOCHS_UNTIL_FREE: usize = 3;
+const FREED_AT_ONCE: usize = 512;
+
 /// Rows in the order of their keys.
 #[derive(Debug)]
 pub(super) enum Medium {
@@ -159,6 +164,7 @@ impl Medium {
         match self {
             Self::Sled(database) => {
                 let mut changes = sled::Batch::default();
+                let rows = batch.0.len();
                 for (key, value) in batch.into_rows() {
                     match value {
                         Some(value) => changes.insert(key, value),
@@ -166,6 +172,7 @@ impl Medium {
                     }
                 }
                 database.db.apply_batch(changes)?;
+                free_replaced(rows);
             }
             #[cfg(test)]
             Self::Memory(memory) => memory.apply(batch.into_rows())?,
@@ -275,6 +282,16 @@ impl DoubleEndedIterator for Rows {
             #[cfg(test)]
             Self::Memory(rows) => rows.next_back(),
         }
+    }
+}
+
+/// Frees the nodes of which sled made new ones while it wrote a batch of so many rows: one for each row, and one above it.
+///
+/// It leaves them to crossbeam-epoch, which frees 512 at each 128th access of a thread, where a batch is one: of many large
+/// batches one after the other they were left lying by the hundred thousand. What is still read by another thread stays.
+fn free_replaced(rows: usize) {
+    for _ in 0..EPOCHS_UNTIL_FREE + 2 * rows / FREED_AT_ONCE {
+        crossbeam_epoch::pin().flush();
     }
 }
 
