@@ -22,6 +22,8 @@ const CLIENT: &str = "/mnt/client";
 #[derive(Debug)]
 pub(crate) struct Mount {
     case: Case,
+    /// The server's address.
+    host: String,
     options: String,
     client: PathBuf,
     server: PathBuf,
@@ -37,8 +39,18 @@ impl Mount {
         let client = Path::new(CLIENT).join(format!("{case}-{name}"));
         fs::create_dir_all(&server).unwrap();
         fs::create_dir_all(&client).unwrap();
-        let mount = Self { case, options: String::new(), client, server };
+        let mount = Self { case, host: "127.0.0.1".to_owned(), options: String::new(), client, server };
         mount.mounted_with(options)
+    }
+
+    /// Mounts a folder that is there already, of the server in another guest.
+    #[allow(dead_code, reason = "the trials have both in one guest")]
+    #[track_caller]
+    pub(crate) fn from_afar(case: Case, host: &str, folder: &Path) -> Self {
+        let client = Path::new(CLIENT).join(format!("{case}-afar"));
+        fs::create_dir_all(&client).unwrap();
+        let (host, server) = (host.to_owned(), folder.to_owned());
+        Self { case, host, options: String::new(), client, server }.mounted_with("")
     }
 
     fn mounted_with(mut self, options: &str) -> Self {
@@ -69,10 +81,10 @@ impl Mount {
         let below_root = self.server.strip_prefix(EXPORT).unwrap().display();
         let (source, how) = match self.case.version {
             Version::V3 => (
-                format!("127.0.0.1:{}", self.server.display()),
+                format!("{}:{}", self.host, self.server.display()),
                 "vers=3,proto=tcp,port=2049,mountport=20048,mountproto=tcp,nolock",
             ),
-            Version::V42 => (format!("127.0.0.1:/{below_root}"), "vers=4.2,proto=tcp"),
+            Version::V42 => (format!("{}:/{below_root}", self.host), "vers=4.2,proto=tcp"),
         };
         let comma = if options.is_empty() { "" } else { "," };
         let target = self.client.to_str().unwrap();

@@ -54,8 +54,18 @@ pub(crate) fn export(fs: Fs, options: &str) {
 
 /// Delays the wire so that a call takes this much longer; zero for none.
 pub(crate) fn round_trip(time: Duration) {
-    let each_way = format!("{}us", time.as_micros() / 2);
-    tool("tc", &["qdisc", "replace", "dev", "lo", "root", "netem", "delay", &each_way, "limit", "100000"]);
+    delay("lo", time / 2);
+}
+
+/// The same to clients in another guest: what the server sends them is that late.
+#[allow(dead_code, reason = "the trials have both in one guest")]
+pub(crate) fn round_trip_afar(time: Duration) {
+    delay("vec0", time);
+}
+
+fn delay(device: &str, each_way: Duration) {
+    let each_way = format!("{}us", each_way.as_micros());
+    tool("tc", &["qdisc", "replace", "dev", device, "root", "netem", "delay", &each_way, "limit", "100000"]);
 }
 
 /// Drops this share of the packets in both directions: 100 for a cable that was pulled, 0 for a sound one.
