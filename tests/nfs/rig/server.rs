@@ -63,9 +63,10 @@ pub(crate) fn round_trip_afar(time: Duration) {
     delay("vec0", time);
 }
 
-fn delay(device: &str, each_way: Duration) {
-    let each_way = format!("{}us", each_way.as_micros());
-    tool("tc", &["qdisc", "replace", "dev", device, "root", "netem", "delay", &each_way, "limit", "100000"]);
+/// Delays what is sent through `device`.
+fn delay(device: &str, time: Duration) {
+    let time = format!("{}us", time.as_micros());
+    tool("tc", &["qdisc", "replace", "dev", device, "root", "netem", "delay", &time, "limit", "100000"]);
 }
 
 /// Drops this share of the packets in both directions: 100 for a cable that was pulled, 0 for a sound one.
