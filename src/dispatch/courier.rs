@@ -41,7 +41,7 @@ pub(crate) trait Sink: Send + 'static {
     /// Its name.
     const NAME: SinkName;
 
-    /// Reaches the sink afresh and says after which seq to go on; `position` is what we believe it has.
+    /// Reaches the sink afresh and says after which seq to go on; `position` is the most that it ever confirmed.
     fn connect(&mut self, desk: &Desk, position: Seq) -> impl Future<Output = Result<Seq, SinkError>> + Send;
 
     /// How many handovers it wants at most in the next batch, of `behind` that may be waiting; at least 1.
@@ -73,7 +73,7 @@ pub(crate) struct Courier<S> {
     reporter: Reporter,
     /// What the sink has for certain.
     position: Seq,
-    /// What the journal knows of that.
+    /// What the journal knows of that. Ahead of `position` while a sink that was set back is sent history again.
     noted: Option<Seq>,
     outage: Outage,
     /// Whether the sink has taken something, or was seen with nothing to take, since the last failure.
@@ -148,9 +148,9 @@ impl<S: Sink> Courier<S> {
     /// One connection's life: `Ok` when asked to stop.
     async fn session(&mut self) -> Result<(), SinkError> {
         self.find_position().await?;
-        let token = self.token.clone();
+        let (token, confirmed) = (self.token.clone(), self.position.max(self.noted.unwrap_or(0)));
         self.position = tokio::select! {
-            position = self.sink.connect(&self.desk, self.position) => position?,
+            position = self.sink.connect(&self.desk, confirmed) => position?,
             () = token.cancelled() => return Ok(()),
         };
         self.note().await?;
@@ -181,7 +181,7 @@ impl<S: Sink> Courier<S> {
         // Everything up to this head is visible to the read that follows.
         let head = *self.head.borrow_and_update();
         let appetite = self.sink.appetite(head.saturating_sub(self.position));
-        let batch = self.desk.read(self.position, appetite).await?;
+        let batch = self.read(appetite).await?;
         if !batch.is_empty() {
             return self.deliver(&batch).await;
         }
@@ -191,6 +191,18 @@ impl<S: Sink> Courier<S> {
         }
         self.up();
         self.wait().await
+    }
+
+    /// Reads what comes next. Fails if a sink that was set back lacks what was dropped from history meanwhile, for it had
+    /// confirmed it: reached anew, it is brought up otherwise.
+    async fn read(&mut self, appetite: usize) -> Result<Vec<Handover>, SinkError> {
+        let batch = self.desk.read(self.position, appetite).await?;
+        let is_set_back = self.noted.is_some_and(|noted| self.position < noted);
+        if is_set_back && self.desk.oldest().await? > self.position + 1 {
+            let reason = "history that it lacks was dropped meanwhile; comparing anew";
+            return Err(SinkError::Busy(reason.to_owned()));
+        }
+        Ok(batch)
     }
 
     async fn deliver(&mut self, batch: &[Handover]) -> Result<Flow, SinkError> {

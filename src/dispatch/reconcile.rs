@@ -26,7 +26,8 @@ pub(crate) trait Counted: Send {
     ) -> impl Future<Output = Result<(), SinkError>> + Send;
 }
 
-/// Makes the server's figures and the journal agree; gives the seq to go on after. `ours` is what we believe it has.
+/// Makes the server's figures and the journal agree; gives the seq to go on after. `ours` is the most that it
+/// ever confirmed.
 pub(crate) async fn reconcile(
     server: &mut impl Counted,
     desk: &Desk,

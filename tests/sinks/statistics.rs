@@ -193,6 +193,25 @@ async fn redis_rolled_back_beyond_history_is_raised() {
     rig.stop().await;
 }
 
+/// What is to be replayed is confirmed, so it may be dropped, like any old history, before it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_rolled_back_is_raised_when_its_replay_is_dropped_meanwhile() {
+    for (oldest, how) in [(101, "replayed"), (102, "restored"), (400, "restored"), (701, "restored")] {
+        let (mut server, journal) = (RedisServer::start(), MemoryJournal::new("a"));
+        let rig = Rig::new(&journal, redis_sink(&server.url()));
+        rig.drained(journal.push_jobs(0..100)).await;
+        server.keep_copy();
+        rig.drained(journal.push_jobs(100..700)).await;
+        journal.prune_once_asked(oldest);
+        server.roll_back();
+        rig.counted(&format!("statistics_{how}")).await;
+        rig.drained(journal.push_jobs(700..710)).await;
+        check_counted(&server, &journal);
+        assert_eq!(rig.reporter.count("statistics_restored"), u64::from(how == "restored"), "{oldest}");
+        rig.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_flushed_under_a_living_connection_is_restored() {
     let (server, journal) = (RedisServer::start(), MemoryJournal::new("a"));

@@ -18,6 +18,7 @@ struct Inner {
     cursors: BTreeMap<SinkName, Seq>,
     noted: BTreeMap<SinkName, Seq>,
     refused: Vec<(SinkName, Seq, String)>,
+    pruned_next: Option<Seq>,
     totals: Totals,
     failing: bool,
     failing_confirms: bool,
@@ -83,6 +84,11 @@ impl MemoryJournal {
         inner.history = inner.history.split_off(&oldest);
     }
 
+    /// Forgets history below `oldest` as soon as somebody was told how far it reaches.
+    pub fn prune_once_asked(&self, oldest: Seq) {
+        self.inner().pruned_next = Some(oldest);
+    }
+
     pub fn fail(&self, failing: bool) {
         self.inner().failing = failing;
     }
@@ -122,8 +128,12 @@ impl Journal for MemoryJournal {
     }
 
     fn oldest(&self) -> Result<Seq, JournalError> {
-        let inner = self.checked()?;
-        Ok(inner.history.keys().next().copied().unwrap_or(inner.last + 1))
+        let mut inner = self.checked()?;
+        let oldest = inner.history.keys().next().copied().unwrap_or(inner.last + 1);
+        if let Some(next) = inner.pruned_next.take() {
+            inner.history = inner.history.split_off(&next);
+        }
+        Ok(oldest)
     }
 
     fn confirm(&self, sink: SinkName, upto: Seq) -> Result<(), JournalError> {
