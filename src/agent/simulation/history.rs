@@ -168,6 +168,10 @@ pub(super) enum RedisEvent {
     RollBack(bool),
     Flush(bool),
     Away(Time),
+    /// It takes no changes, but can be asked.
+    Full(Time),
+    /// Each change takes it long.
+    Slow(Time),
     /// The next answers are lost after the work was done.
     LoseAnswers(u8),
 }
@@ -182,7 +186,7 @@ pub(super) enum QueueEvent {
 const NAMES: [&str; 9] = ["a.tgz", "b.tgz", "c.tgz", "d.tgz", "e.tgz", "x.dat", "y.dat", "z.dat", "f.tgz"];
 const FOLDERS: [&str; 4] = ["p", "q", "r", "s"];
 
-/// The history of a seed.
+/// The history of a seed, of all that happens anywhere, but most to the tree.
 pub(super) fn of_seed(seed: u64) -> (Config, Vec<Step>) {
     let mut chance = Chance::new(seed);
     let mut config = configure(&mut chance);
@@ -190,6 +194,16 @@ pub(super) fn of_seed(seed: u64) -> (Config, Vec<Step>) {
     config.outbox_max = Chance::new(!seed).of(&[u64::MAX, u64::MAX, 1_000, 3_000]);
     let count = 4 + chance.below(36);
     let steps = (0..count).map(|_| step(&mut chance, &config)).collect();
+    (config, steps)
+}
+
+/// Another history of a seed: files come, and the rest happens to the process and what it hands them to.
+pub(super) fn of_sinks(seed: u64) -> (Config, Vec<Step>) {
+    let mut chance = Chance::new(seed);
+    let history = Duration::from_secs(chance.of(&[86_400, 30, 30]));
+    let config = Config { history, ..configure(&mut chance) };
+    let count = 4 + chance.below(36);
+    let steps = (0..count).map(|_| step_of_sinks(&mut chance, &config)).collect();
     (config, steps)
 }
 
@@ -242,11 +256,7 @@ fn step(chance: &mut Chance, config: &Config) -> Step {
         76..78 if config.audit.is_some() => {
             Happening::ServerClock(chance.of(&[-3_600, -7, -1, 1, 7, 3_600]) * 1_000_000_000)
         }
-        76..85 => Happening::Crash {
-            loss: chance.of(&[Loss::Process, Loss::Power]),
-            kept: small(chance, 101),
-            fuse: small(chance, 14),
-        },
+        76..85 => crash(chance),
         85..88 => Happening::Stop,
         88..93 => Happening::Redis(redis_event(chance)),
         93..97 => Happening::Queue(queue_event(chance)),
@@ -255,17 +265,41 @@ fn step(chance: &mut Chance, config: &Config) -> Step {
     Step { after, what }
 }
 
+fn step_of_sinks(chance: &mut Chance, config: &Config) -> Step {
+    let after = match chance.below(10) {
+        0..4 => 0,
+        4..8 => chance.below(SECOND),
+        8 => chance.below(4 * SECOND),
+        _ => 32 * SECOND,
+    };
+    let what = match chance.below(100) {
+        0..45 => Happening::Tree(make_any(chance, config), None),
+        45..55 => crash(chance),
+        55..58 => Happening::Stop,
+        58..62 => Happening::Redis(RedisEvent::Full(chance.below(20 * SECOND))),
+        62..66 => Happening::Redis(RedisEvent::Slow(chance.below(40 * SECOND))),
+        66..78 => Happening::Redis(redis_event(chance)),
+        78..88 => Happening::Queue(queue_event(chance)),
+        _ => Happening::Retire,
+    };
+    Step { after, what }
+}
+
+fn crash(chance: &mut Chance) -> Happening {
+    Happening::Crash {
+        loss: chance.of(&[Loss::Process, Loss::Power]),
+        kept: small(chance, 101),
+        fuse: small(chance, 14),
+    }
+}
+
 fn small(chance: &mut Chance, end: u64) -> u8 {
     u8::try_from(chance.below(end)).expect("a small number")
 }
 
 fn change(chance: &mut Chance, config: &Config) -> Change {
-    let any = |chance: &mut Chance| small(chance, 250);
     match chance.below(100) {
-        0..50 => {
-            let name = chance.of(&NAMES);
-            Change::Make { dir: any(chance), name, make: make(chance, config, is_archive(name)) }
-        }
+        0..50 => make_any(chance, config),
         50..58 => Change::Remove { file: any(chance) },
         58..61 => Change::Touch { file: any(chance) },
         61..71 => Change::Rename { file: any(chance), dir: any(chance), name: chance.of(&NAMES) },
@@ -277,6 +311,16 @@ fn change(chance: &mut Chance, config: &Config) -> Change {
         96..98 => Change::MoveOut { dir: any(chance) },
         _ => Change::MoveIn { into: any(chance) },
     }
+}
+
+fn make_any(chance: &mut Chance, config: &Config) -> Change {
+    let name = chance.of(&NAMES);
+    Change::Make { dir: any(chance), name, make: make(chance, config, is_archive(name)) }
+}
+
+/// Any directory, or file.
+fn any(chance: &mut Chance) -> u8 {
+    small(chance, 250)
 }
 
 /// What is no archive proves nothing, so that its writer may not pause for as long as `--settle`; an archive's may, but

@@ -16,6 +16,9 @@ use crate::model::{Handover, Kind, Seq};
 /// Half of a round trip.
 const LATENCY: Duration = Duration::from_millis(2);
 
+/// The same of a server that is slow.
+const SLOW: Duration = Duration::from_millis(500);
+
 /// What Redis holds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Figures {
@@ -72,6 +75,8 @@ pub(super) struct RedisState {
     pub(super) figures: Figures,
     snapshot: Figures,
     away_until: Option<Instant>,
+    full_until: Option<Instant>,
+    slow_until: Option<Instant>,
     lose_answers: u8,
     /// Another one breaks every connection.
     life: u64,
@@ -79,7 +84,15 @@ pub(super) struct RedisState {
 
 impl RedisState {
     fn is_away(&self) -> bool {
-        self.away_until.is_some_and(|until| Instant::now() < until)
+        lasts(self.away_until)
+    }
+
+    fn is_full(&self) -> bool {
+        lasts(self.full_until)
+    }
+
+    fn latency(&self) -> Duration {
+        if lasts(self.slow_until) { SLOW } else { LATENCY }
     }
 
     fn replace(&mut self, figures: Figures, breaks: bool) {
@@ -109,6 +122,8 @@ impl Redis {
                 state.away_until = Some(Instant::now() + Duration::from_nanos(time));
                 state.life += 1;
             }
+            RedisEvent::Full(time) => state.full_until = Some(Instant::now() + Duration::from_nanos(time)),
+            RedisEvent::Slow(time) => state.slow_until = Some(Instant::now() + Duration::from_nanos(time)),
             RedisEvent::LoseAnswers(count) => state.lose_answers += count,
         }
     }
@@ -116,7 +131,7 @@ impl Redis {
     /// Nothing goes wrong any more.
     pub(super) fn calm(&self) {
         let mut state = self.state();
-        state.away_until = None;
+        (state.away_until, state.full_until, state.slow_until) = (None, None, None);
         state.lose_answers = 0;
     }
 }
@@ -156,9 +171,13 @@ impl Counted for Session {
     }
 
     async fn apply(&mut self, changes: String, upto: Seq, _patience: Duration) -> Result<(), SinkError> {
-        sleep(LATENCY).await;
+        let latency = self.redis.state().latency();
+        sleep(latency).await;
         {
             let mut state = self.reach()?;
+            if state.is_full() {
+                return Err(SinkError::Busy("the simulated server is full".to_owned()));
+            }
             state.figures.apply(&changes);
             state.figures.cursor = Some(upto);
             if state.lose_answers > 0 {
@@ -170,6 +189,10 @@ impl Counted for Session {
         self.cursor = Some(upto);
         self.reach().map(drop)
     }
+}
+
+fn lasts(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| Instant::now() < until)
 }
 
 fn away() -> SinkError {
