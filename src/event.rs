@@ -44,8 +44,11 @@ pub enum Event {
         /// What can be kept.
         kept: Duration,
     },
-    /// A directory was refreshed; its stamp is what it was.
-    DirectoryUnchanged,
+    /// Directories were refreshed; their stamps are what they were.
+    DirectoriesUnchanged {
+        /// How many.
+        count: u64,
+    },
     /// A directory was listed.
     DirectoryListed {
         /// Which.
@@ -239,7 +242,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The counter that this event adds one to.
+    /// The counter that this event adds to.
     #[must_use]
     pub fn counter(&self) -> &'static str {
         match self {
@@ -248,7 +251,7 @@ impl Event {
             Self::RootWalked { .. } => "roots_walked",
             Self::RootLost { .. } => "roots_lost",
             Self::Bound { .. } => "bound_changed",
-            Self::DirectoryUnchanged => "directories_unchanged",
+            Self::DirectoriesUnchanged { .. } => "directories_unchanged",
             Self::DirectoryListed { changed: true, .. } => "directories_changed",
             Self::DirectoryListed { changed: false, .. } => "directories_confirmed",
             Self::DirectoryFailed { .. } => "directories_failed",
@@ -282,6 +285,14 @@ impl Event {
         }
     }
 
+    /// How much it adds.
+    fn times(&self) -> u64 {
+        match self {
+            Self::DirectoriesUnchanged { count } => *count,
+            _ => 1,
+        }
+    }
+
     fn log(&self) {
         match self {
             Self::RootFound { .. }
@@ -296,7 +307,7 @@ impl Event {
                 );
             }
             Self::Bound { kept, .. } => info!(?kept, "The interval is kept again."),
-            Self::DirectoryUnchanged | Self::Baselined => {}
+            Self::DirectoriesUnchanged { .. } | Self::Baselined => {}
             Self::DirectoryListed { .. }
             | Self::DirectoryFailed { .. }
             | Self::DirectoryElsewhere { .. }
@@ -455,7 +466,7 @@ pub struct HandedOver {
 
 impl State {
     fn take(&mut self, event: &Event) {
-        *self.counts.entry(event.counter()).or_default() += 1;
+        *self.counts.entry(event.counter()).or_default() += event.times();
         match event {
             Event::RootLost { root, .. } => {
                 // Told again when the reason changes.

@@ -11,8 +11,10 @@ use crate::table::{Line, MEGABYTE, table};
 
 /// The usual interval.
 const USUAL: Duration = Duration::from_secs(30);
-/// One at which looks are nearly all that the agent does.
+/// One at which looks are nearly all that the agent does, some hundred at a time and a short sleep.
 const BUSY: Duration = Duration::from_secs(1);
+/// One at which it passes from directory to directory nearly without a rest.
+const RESTLESS: Duration = Duration::from_millis(100);
 
 /// Measures it; the result is a table.
 pub(crate) fn measure(directories: u32, files: u32) -> String {
@@ -42,9 +44,12 @@ pub(crate) fn measure(directories: u32, files: u32) -> String {
         Line::new("resident memory at --interval 30s", usual.resident as f64 / MEGABYTE, "MB").at_most(60.0),
         Line::new("the most until then", usual.peak as f64 / MEGABYTE, "MB"),
     ]);
-    let busy = idle(&root, &state, BUSY, &log);
-    let what = format!("CPU time a look at --interval 1s, {:.0} looks a second", busy.looks_a_second());
-    lines.push(Line::new(what, busy.a_look() * 1e6, "us").at_most(3.0));
+    for interval in [BUSY, RESTLESS] {
+        let busy = idle(&root, &state, interval, &log);
+        let looks = busy.looks_a_second();
+        let what = format!("CPU time a look at --interval {interval:?}, {looks:.0} looks a second");
+        lines.push(Line::new(what, busy.a_look() * 1e6, "us").at_most(3.0));
+    }
     table(&format!("{directories} directories, {files} files, nothing new"), &lines)
 }
 
@@ -83,7 +88,7 @@ impl Idle {
 }
 
 fn idle(root: &Path, state: &Path, interval: Duration, log: &Path) -> Idle {
-    let interval_text = format!("{}s", interval.as_secs());
+    let interval_text = format!("{interval:?}");
     let mut command = scout(&["run", "--events", "/dev/null", "--interval", &interval_text], state);
     let began = Instant::now();
     let mut agent = Measured::start(command.arg(root), log);

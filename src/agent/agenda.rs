@@ -2,12 +2,11 @@
 //!
 //! The schedule itself numbers directories densely and knows no store; here the two meet.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use super::appointments::Appointments;
 use super::engine::Settings;
-use crate::model::{Numbered, Spreading, Timestamp};
+use crate::model::{Numbered, Timestamp};
 use crate::schedule::{Budget, Glance, Outlook, Pacer, Schedule, Sighting, Slot, Terms};
 use crate::store::{DirId, LEARNT_A_ROW, RootId, Store, StoreError};
 
@@ -18,8 +17,8 @@ const ROWS_AT_ONCE: u64 = 64;
 const RESERVE: f64 = 1.2;
 
 /// The pause between two tries to find what is due, in parts of the promise: looks that fall due within it go together,
-/// since waking up costs more than they do. An eighth of what deadlines leave for waiting.
-const MOMENT: u32 = 400;
+/// since waking up costs more than they do. A quarter of what deadlines leave for waiting.
+const MOMENT: u32 = 200;
 
 /// At least this much of a pause, so that no rounding of times keeps a processor busy; and no more than this, by which
 /// news may come later.
@@ -43,6 +42,13 @@ struct OneRun {
     seen: Vec<(Slot, Timestamp, Option<Sighting>)>,
 }
 
+/// A directory that is to be looked at now, and its place in the schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) dir: DirId,
+    pub(super) slot: Slot,
+}
+
 /// When the directories of a root are looked at.
 #[derive(Debug)]
 pub(super) struct Agenda {
@@ -55,8 +61,6 @@ pub(super) struct Agenda {
     schedule: Schedule,
     slots: Numbered<Slot>,
     dirs: Vec<DirId>,
-    /// The slots of those that are looked at just now: few, so that none is searched for among all.
-    taken: HashMap<DirId, Slot, Spreading>,
     /// Looks that are owed at their time, before any other.
     appointments: Appointments,
     /// No directory is given before this time: the next try is a moment after one that gave none.
@@ -94,7 +98,6 @@ impl Agenda {
             schedule,
             slots: Numbered::default(),
             dirs: Vec::new(),
-            taken: HashMap::default(),
             appointments: Appointments::default(),
             not_before: Timestamp::default(),
             next_row: 0,
@@ -120,7 +123,6 @@ impl Agenda {
         self.schedule = Schedule::new(self.terms, self.seed);
         self.slots.clear();
         self.dirs.clear();
-        self.taken.clear();
         self.appointments = Appointments::default();
     }
 
@@ -175,7 +177,6 @@ impl Agenda {
     /// Takes a directory off.
     pub(super) fn remove(&mut self, dir: DirId) {
         self.appointments.cancel(dir);
-        self.taken.remove(&dir);
         if let Some(slot) = self.slots.remove(dir.0) {
             self.schedule.remove(slot);
         }
@@ -203,9 +204,9 @@ impl Agenda {
     }
 
     /// Takes the directory to look at now. It is not taken again before the look is reported.
-    pub(super) fn take_due(&mut self, now: Timestamp) -> Option<DirId> {
-        if let Some(dir) = self.take_appointed(now) {
-            return Some(dir);
+    pub(super) fn take_due(&mut self, now: Timestamp) -> Option<Due> {
+        if let Some(due) = self.take_appointed(now) {
+            return Some(due);
         }
         let slot = match &mut self.run {
             None if now < self.not_before => return None,
@@ -215,17 +216,16 @@ impl Agenda {
         if slot.is_none() {
             self.not_before = now.plus((self.terms.promise / MOMENT).clamp(MOMENTS[0], MOMENTS[1]));
         }
-        let dir = slot.and_then(|slot| self.dirs.get(index(slot)).copied());
-        self.taken.extend(dir.zip(slot));
-        dir
+        let slot = slot?;
+        self.dirs.get(index(slot)).map(|dir| Due { dir: *dir, slot })
     }
 
     /// A look that is under way makes the next appointment itself.
-    fn take_appointed(&mut self, now: Timestamp) -> Option<DirId> {
+    fn take_appointed(&mut self, now: Timestamp) -> Option<Due> {
         let due = std::iter::from_fn(|| self.appointments.take_due(now));
-        let mut free = due.filter(|dir| {
-            let slot = self.slots.get(dir.0).copied();
-            slot.is_some_and(|slot| self.schedule.take_appointed(slot, now))
+        let mut free = due.filter_map(|dir| {
+            let slot = self.slots.get(dir.0).copied()?;
+            self.schedule.take_appointed(slot, now).then_some(Due { dir, slot })
         });
         free.next()
     }
@@ -244,7 +244,7 @@ impl Agenda {
 
     /// Notes what the look showed that began at `began`.
     pub(super) fn looked(&mut self, dir: DirId, began: Timestamp, sighting: &Sighting) {
-        let Some(slot) = self.give_back(dir) else { return };
+        let Some(slot) = self.slots.get(dir.0).copied() else { return };
         match &mut self.run {
             None => self.schedule.looked(slot, began, sighting),
             Some(run) => {
@@ -255,17 +255,23 @@ impl Agenda {
         }
     }
 
+    /// Notes of many that a look showed the same of each.
+    ///
+    /// Nothing of those that were taken off since they were due. Not in a one-shot run.
+    pub(super) fn looked_at_all(&mut self, due: &[Due], began: Timestamp, sighting: &Sighting) {
+        let is_there = |due: &&Due| self.dirs.get(index(due.slot)) == Some(&due.dir);
+        let mut slots = Vec::with_capacity(due.len());
+        slots.extend(due.iter().filter(is_there).map(|due| due.slot));
+        self.schedule.looked_at_all(&slots, began, sighting);
+    }
+
     /// Notes that the look failed, or that nothing was learnt by it.
     pub(super) fn failed(&mut self, dir: DirId, began: Timestamp) {
-        let Some(slot) = self.give_back(dir) else { return };
+        let Some(slot) = self.slots.get(dir.0).copied() else { return };
         match &mut self.run {
             None => self.schedule.failed(slot, began),
             Some(run) => run.seen.push((slot, began, None)),
         }
-    }
-
-    fn give_back(&mut self, dir: DirId) -> Option<Slot> {
-        self.taken.remove(&dir).or_else(|| self.slots.get(dir.0).copied())
     }
 
     /// Gives up a look that is under way, and asks for another one now.
@@ -405,6 +411,10 @@ mod tests {
         Timestamp::default().plus(Duration::from_millis(milliseconds))
     }
 
+    fn take(agenda: &mut Agenda, now: Timestamp) -> Option<DirId> {
+        agenda.take_due(now).map(|due| due.dir)
+    }
+
     fn looked_at(agenda: &mut Agenda, dir: DirId, now: Timestamp) {
         agenda.looked(dir, now, &Sighting { rpcs: 1, ..Sighting::default() });
     }
@@ -417,10 +427,10 @@ mod tests {
             agenda.add(DirId(dir), None, at(0));
         }
         for second in 1..=10 {
-            let dir = agenda.take_due(at(second * 1_000)).unwrap();
+            let dir = take(&mut agenda, at(second * 1_000)).unwrap();
             looked_at(&mut agenda, dir, at(second * 1_000));
         }
-        while let Some(dir) = agenda.take_due(at(60_000)) {
+        while let Some(dir) = take(&mut agenda, at(60_000)) {
             looked_at(&mut agenda, dir, at(60_000));
         }
         agenda
@@ -432,15 +442,15 @@ mod tests {
         for dir in [7, 3] {
             agenda.appoint(DirId(dir), Some(at(60_010 + dir)));
         }
-        assert_eq!(agenda.take_due(at(60_010)), None, "the budget is spent");
+        assert_eq!(take(&mut agenda, at(60_010)), None, "the budget is spent");
         assert_eq!(agenda.next_due(), Some(at(60_013)));
-        assert_eq!(agenda.take_due(at(60_020)), Some(DirId(3)), "in the order of their times");
-        assert_eq!(agenda.take_due(at(60_020)), Some(DirId(7)));
-        assert_eq!(agenda.take_due(at(60_020)), None);
+        assert_eq!(take(&mut agenda, at(60_020)), Some(DirId(3)), "in the order of their times");
+        assert_eq!(take(&mut agenda, at(60_020)), Some(DirId(7)));
+        assert_eq!(take(&mut agenda, at(60_020)), None);
         // Long after everything is due.
         looked_at(&mut agenda, DirId(7), at(60_020));
         agenda.appoint(DirId(7), Some(at(120_000)));
-        assert_eq!(agenda.take_due(at(120_000)), Some(DirId(7)));
+        assert_eq!(take(&mut agenda, at(120_000)), Some(DirId(7)));
     }
 
     #[test]
@@ -451,11 +461,11 @@ mod tests {
         agenda.appoint(DirId(4), Some(at(60_010)));
         agenda.remove(DirId(4));
         agenda.appoint(DirId(99), Some(at(60_010)));
-        assert_eq!(agenda.take_due(at(60_020)), None);
+        assert_eq!(take(&mut agenda, at(60_020)), None);
         agenda.appoint(DirId(5), Some(at(60_010)));
-        assert_eq!(agenda.take_due(at(60_020)), Some(DirId(5)));
+        assert_eq!(take(&mut agenda, at(60_020)), Some(DirId(5)));
         agenda.appoint(DirId(5), Some(at(60_010)));
-        assert_eq!(agenda.take_due(at(60_020)), None, "the look under way may make another");
+        assert_eq!(take(&mut agenda, at(60_020)), None, "the look under way may make another");
     }
 
     #[test]
@@ -473,9 +483,9 @@ mod tests {
         let terms = Terms { promise: Duration::from_secs(1), budget: Budget::Auto };
         let mut agenda = Agenda::with_terms(terms, true, None, 1);
         agenda.add(DirId(0), None, at(0));
-        assert_eq!(agenda.take_due(at(0)), Some(DirId(0)));
+        assert_eq!(take(&mut agenda, at(0)), Some(DirId(0)));
         looked_at(&mut agenda, DirId(0), at(0));
         agenda.appoint(DirId(0), Some(at(10)));
-        assert_eq!((agenda.take_due(at(20)), agenda.next_due()), (None, None));
+        assert_eq!((take(&mut agenda, at(20)), agenda.next_due()), (None, None));
     }
 }

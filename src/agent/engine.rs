@@ -13,11 +13,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::agenda::Due;
 use super::job::{Effort, FileTask, Job, Origin, Outcome, Read};
 use super::pass::Pass;
 use super::pending::Pending;
 use super::recorder::Arrivals;
 use super::root::Root;
+use super::round::RoundUnderWay;
 use super::table::Table;
 use super::vitals::reasons;
 use super::watched::Watched;
@@ -30,7 +32,7 @@ use crate::schedule::{Budget, Proof, ServerTime, SettlePolicy, Step};
 use crate::store::{DirId, Patterns, Store, StoreError, Transaction, WaitReason, WaitRow};
 
 /// Listings whose files are being looked at, at most: what bounds the names held in memory.
-const MAX_PASSES: usize = 64;
+pub(super) const MAX_PASSES: usize = 64;
 
 /// What the engine is told to do.
 #[derive(Debug, Clone)]
@@ -89,6 +91,11 @@ pub(super) struct Engine {
     pub(super) table: Table,
     /// Looks at directories under way.
     pub(super) looks: HashMap<DirId, LookUnderWay, Spreading>,
+    /// Those of them that wait to be given out, each with its root.
+    pub(super) apart: VecDeque<(usize, DirId)>,
+    /// Rounds under way, and the number of the last one.
+    pub(super) rounds: Vec<RoundUnderWay>,
+    pub(super) last_round: u32,
     pub(super) passes: HashMap<DirId, Pass>,
     /// Passes that have files to look at, in the order in which they get a turn.
     pub(super) turns: VecDeque<DirId>,
@@ -115,6 +122,8 @@ pub(super) struct LookUnderWay {
     pub(super) began: Now,
     /// What the server's clock was known to have passed then.
     pub(super) server_time: ServerTime,
+    /// Whether it was not given out yet.
+    pub(super) waits: bool,
 }
 
 impl Engine {
@@ -137,6 +146,9 @@ impl Engine {
             watched,
             table: Table::default(),
             looks: HashMap::default(),
+            apart: VecDeque::new(),
+            rounds: Vec::new(),
+            last_round: 0,
             passes: HashMap::new(),
             turns: VecDeque::new(),
             waiting: BTreeMap::new(),
@@ -216,6 +228,10 @@ impl Engine {
         let brake = &self.roots.get(root)?.brake;
         match job {
             Job::Look { effort: Effort::IfChanged(_), .. } => brake.round_trip(),
+            Job::Round { round, .. } => {
+                let count = u32::try_from(round.directories().count()).unwrap_or(u32::MAX);
+                brake.round_trip().map(|round_trip| round_trip * count)
+            }
             Job::Look { effort: Effort::First, .. } => brake.baseline().map(|round_trip| round_trip * 3),
             _ => None,
         }
@@ -230,6 +246,10 @@ impl Engine {
             }
             Outcome::Checked(root, checked) => self.absorb_checked(root, checked, now),
             Outcome::Unchanged(dir, round_trip) => self.absorb_unchanged(dir, round_trip, now),
+            Outcome::Round(number, answer) => {
+                self.absorb_round(number, &answer, now);
+                Ok(())
+            }
             Outcome::Looked(dir, looked) => self.absorb_looked(dir, *looked, now),
             Outcome::Examined(task, examined) => self.absorb_examined(*task, examined, now),
         }
@@ -432,7 +452,10 @@ impl Engine {
 
     /// A directory that is due.
     fn next_look(&mut self, now: Now) -> Option<(usize, Job)> {
-        (0..self.roots.len()).find_map(|root| self.next_look_in(root, now).map(|job| (root, job)))
+        let in_order = |engine: &mut Self| {
+            (0..engine.roots.len()).find_map(|root| engine.next_look_in(root, now).map(|job| (root, job)))
+        };
+        self.next_look_apart(now).or_else(|| in_order(self)).or_else(|| self.next_look_apart(now))
     }
 
     fn next_look_in(&mut self, root: usize, now: Now) -> Option<Job> {
@@ -442,7 +465,11 @@ impl Engine {
             if !entry.has_room() {
                 return None;
             }
-            let dir = entry.agenda.take_due(now.steady)?;
+            if self.goes_in_rounds(root) {
+                return self.next_round(root, now);
+            }
+            let entry = self.roots.get_mut(root)?;
+            let Due { dir, .. } = entry.agenda.take_due(now.steady)?;
             let Some(effort) = self.effort(dir, now) else {
                 self.look_failed(dir, now.steady);
                 continue;
@@ -450,7 +477,7 @@ impl Engine {
             let path = self.table.path(dir);
             let entry = self.roots.get_mut(root)?;
             let tree = entry.enter()?;
-            self.looks.insert(dir, LookUnderWay { began: now, server_time: entry.server_time });
+            self.looks.insert(dir, LookUnderWay { began: now, server_time: entry.server_time, waits: false });
             return Some(Job::Look { tree, dir, path, effort });
         }
     }

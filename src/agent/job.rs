@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::buffers::Buffers;
+use super::round::{Answer, Round, ask};
 use crate::clock::Stopwatch;
 use crate::intake::{self, Limits, Reading, Redaction};
 use crate::model::{RelPath, Stamp, Timestamp};
@@ -115,6 +116,15 @@ pub(super) enum Job {
         /// How.
         effort: Effort,
     },
+    /// Ask directories whether they are as they were.
+    Round {
+        /// Where.
+        tree: Arc<Tree>,
+        /// The engine's number of it.
+        number: u32,
+        /// Which.
+        round: Arc<Round>,
+    },
     /// Look at a file.
     Examine {
         /// Where.
@@ -180,6 +190,8 @@ pub(super) enum Outcome {
     Unchanged(DirId, Duration),
     /// Of [`Job::Look`] otherwise.
     Looked(DirId, Box<Result<Looked, MountError>>),
+    /// Of [`Job::Round`].
+    Round(u32, Answer),
     /// Of [`Job::Examine`].
     Examined(Box<FileTask>, Result<Examined, MountError>),
 }
@@ -190,6 +202,7 @@ impl Outcome {
     pub(super) fn may_wait(&self) -> bool {
         match self {
             Self::Unchanged(..) => true,
+            Self::Round(_, answer) => answer.others.is_empty(),
             Self::Looked(_, looked) => looked.as_ref().as_ref().is_ok_and(|looked| looked.is_first),
             _ => false,
         }
@@ -224,6 +237,7 @@ pub(super) fn perform(job: Job, reader: &Reader) -> Outcome {
             }
             Outcome::Looked(dir, Box::new(looked))
         }
+        Job::Round { tree, number, round } => Outcome::Round(number, ask(tree, round)),
         Job::Examine { tree, task } => {
             let examined = examine(&tree, &task, reader);
             Outcome::Examined(task, examined)

@@ -27,7 +27,8 @@ impl Engine {
             return None;
         }
         let directory = self.table.get(dir)?;
-        if directory.done || self.looks.contains_key(&dir) || directory.gone_since.is_some() {
+        let is_looked_at = directory.round != 0 || self.looks.contains_key(&dir);
+        if directory.done || is_looked_at || directory.gone_since.is_some() {
             return None;
         }
         let age = self.roots.get(directory.root)?.server_time.racy_age();
@@ -60,7 +61,7 @@ impl Engine {
         now: Now,
     ) -> Result<(), StoreError> {
         let Some((root, look)) = self.end_look(dir, now) else { return Ok(()) };
-        let LookUnderWay { began, server_time } = look;
+        let LookUnderWay { began, server_time, .. } = look;
         match &looked {
             Ok(Looked { listing: Listing { coverage: Coverage::Partial(error), .. }, .. }) => {
                 self.note_hindrance(dir, Some(error), now)?;
@@ -85,6 +86,7 @@ impl Engine {
         let directory = self.table.get_mut(dir)?;
         let root = directory.root;
         directory.done = self.settings.once;
+        directory.held = true;
         self.returned(root, now);
         let look = self.looks.remove(&dir)?;
         self.is_watched(root).then_some((root, look))
@@ -110,7 +112,7 @@ impl Engine {
     }
 
     /// Notes how fast the server of a root answers.
-    fn answered(&mut self, root: usize, round_trip: Duration, now: Now) {
+    pub(super) fn answered(&mut self, root: usize, round_trip: Duration, now: Now) {
         if let Some(root) = self.roots.get_mut(root)
             && root.brake.observe(round_trip, now.steady)
         {
@@ -118,12 +120,12 @@ impl Engine {
         }
     }
 
-    fn is_watched(&self, root: usize) -> bool {
+    pub(super) fn is_watched(&self, root: usize) -> bool {
         self.roots.get(root).is_some_and(|root| root.tree.is_some())
     }
 
     fn unchanged(&mut self, dir: DirId, began: Now, now: Now) {
-        self.reporter.emit(&Event::DirectoryUnchanged);
+        self.reporter.emit(&Event::DirectoriesUnchanged { count: 1 });
         let Some(directory) = self.table.get_mut(dir) else { return };
         directory.failures = 0;
         // A racy directory's stamp proves nothing: the news may have been there at this look.
@@ -376,7 +378,7 @@ impl Engine {
     fn let_go(&mut self, top: DirId, now: Now) {
         for dir in self.table.subtree(top) {
             let was_listed = self.passes.remove(&dir).is_some();
-            let was_looked_at = self.looks.remove(&dir).is_some();
+            let was_looked_at = self.looks.remove(&dir).is_some() | self.leave_round(dir);
             if (was_looked_at || was_listed)
                 && let Some(root) = self.root_mut(dir)
             {
@@ -389,9 +391,15 @@ impl Engine {
         }
     }
 
+    /// Lets the answer about a directory that is asked in a round count for nothing; tells whether it is.
+    fn leave_round(&mut self, dir: DirId) -> bool {
+        self.table.get_mut(dir).is_some_and(|directory| std::mem::take(&mut directory.round) != 0)
+    }
+
     fn revive(&mut self, id: DirId, not_before: Option<Timestamp>, now: Now) {
         let Some(mut child) = self.table.get(id).cloned() else { return };
         self.looks.remove(&id);
+        child.round = 0;
         child.gone_since = None;
         child.stamp = None;
         child.excluded = false;

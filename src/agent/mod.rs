@@ -30,6 +30,7 @@ mod recorder;
 mod recount;
 mod report;
 mod root;
+mod round;
 mod run;
 mod service;
 mod settings;

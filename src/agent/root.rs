@@ -289,6 +289,7 @@ impl Engine {
         self.looks.retain(|dir, _| table.get(*dir).is_some_and(|directory| directory.root != number));
         for (id, directory) in self.table.iter_mut().filter(|(_, directory)| directory.root == number) {
             directory.first_contact |= !root.row.walked;
+            directory.round = 0;
             if directory.gone_since.is_none() && !directory.excluded {
                 due.push((id, directory.parent, directory.stamp.is_some(), directory.racy));
             }
@@ -394,6 +395,7 @@ impl Engine {
     ///
     /// A one-shot run goes on without such a root when its patience is at its end.
     pub(super) fn watch_for_silence(&mut self, now: Now) {
+        self.take_back_rounds(now);
         let mut given_up = Vec::new();
         for (number, root) in self.roots.iter_mut().enumerate() {
             if root.in_flight == 0 {

@@ -5,32 +5,18 @@ use std::collections::HashMap;
 use crate::model::{Name, Numbered, RelPath, Spreading, Stamp, Timestamp};
 use crate::store::{DirId, DirRow, RootId};
 
-/// A directory.
+/// A directory. What a look at one that is as it was needs comes first and lies together.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, each read by itself")]
+#[repr(C)]
 pub(super) struct Directory {
-    /// The engine's number of its root.
-    pub root: usize,
-    /// The directory that holds it.
-    pub parent: Option<DirId>,
-    /// Its name there.
-    pub name: Name,
-    /// The number with which its parent's listing showed it last, in this run.
-    pub fileid: Option<u64>,
     /// Its stamp before the last listing whose news were all recorded.
     pub stamp: Option<Stamp>,
-    /// Whether that stamp was too young to prove anything.
-    pub racy: bool,
     /// Steady time at which that stamp was first seen.
     pub stamp_since: Timestamp,
-    /// Wall time of the last look that found it as known.
-    pub looked_at: Option<Timestamp>,
-    /// Wall time since when it is gone.
-    pub gone_since: Option<Timestamp>,
+    /// Whether that stamp was too young to prove anything.
+    pub racy: bool,
     /// Whether the store has a row on why it cannot be read.
     pub hindered: bool,
-    /// Looks in a row that failed.
-    pub failures: u32,
     /// Whether its next look lists it whatever its stamp says.
     pub audit: bool,
     /// Whether it was found in the first walk of its root.
@@ -39,6 +25,24 @@ pub(super) struct Directory {
     pub excluded: bool,
     /// Whether a one-shot run has looked at it.
     pub done: bool,
+    /// Whether a look may have left it held open, in this run.
+    pub held: bool,
+    /// The round in which it is asked; 0 for none.
+    pub round: u32,
+    /// Looks in a row that failed.
+    pub failures: u32,
+    /// Wall time since when it is gone.
+    pub gone_since: Option<Timestamp>,
+    /// Wall time of the last look that found it as known.
+    pub looked_at: Option<Timestamp>,
+    /// The engine's number of its root.
+    pub root: usize,
+    /// The directory that holds it.
+    pub parent: Option<DirId>,
+    /// Its name there.
+    pub name: Name,
+    /// The number with which its parent's listing showed it last, in this run.
+    pub fileid: Option<u64>,
 }
 
 impl Directory {
@@ -61,6 +65,8 @@ impl Directory {
             first_contact: false,
             excluded: false,
             done: false,
+            held: false,
+            round: 0,
         }
     }
 

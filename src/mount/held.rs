@@ -34,6 +34,17 @@ impl HeldOpen {
         Some(Arc::clone(&held.handle))
     }
 
+    /// Many at once: all are read before one is marked as used, since only reading goes side by side in the processor.
+    pub(super) fn get_all(&mut self, ids: impl Iterator<Item = u64> + Clone) -> Vec<Option<Arc<Handle>>> {
+        let is_held = |id: &u64| {
+            let held = self.directories.get(*id);
+            held.is_some_and(|held| Arc::strong_count(&held.handle) > 0)
+        };
+        let mut found = Vec::with_capacity(ids.clone().filter(is_held).count());
+        found.extend(ids.map(|id| self.get(id)));
+        found
+    }
+
     /// Holds one more. What is not held any more for it comes back, to be closed where nobody waits for that.
     #[must_use]
     pub(super) fn put(&mut self, id: u64, handle: Arc<Handle>) -> [Option<Arc<Handle>>; 2] {

@@ -122,12 +122,18 @@ impl Tree {
         if path.is_root() {
             return Ok((Arc::clone(&self.root), false));
         }
-        if let Some(held) = self.held().get(id) {
+        if let Some(held) = self.held_open().get(id) {
             return Ok((held, false));
         }
         let opened = Arc::new(self.resolve(path, Purpose::Hold)?);
         self.hold(id, Arc::clone(&opened));
         Ok((opened, true))
+    }
+
+    /// Those of the directories that are held open, in the order asked for. Waits for no answer of the server.
+    #[must_use]
+    pub fn held(&self, ids: impl Iterator<Item = u64> + Clone) -> Vec<Option<Arc<Handle>>> {
+        self.held_open().get_all(ids)
     }
 
     /// Whether `path` leads to the directory behind `directory`: a held descriptor follows a rename, its path does not.
@@ -150,7 +156,7 @@ impl Tree {
 
     /// Lets go of the descriptor held under `id`: the next use resolves the path again.
     pub fn drop_directory(&self, id: u64) {
-        let dropped = self.held().remove(id);
+        let dropped = self.held_open().remove(id);
         drop(dropped);
     }
 
@@ -203,7 +209,7 @@ impl Tree {
     /// Whether a descriptor is held under `id`.
     #[must_use]
     pub fn holds(&self, id: u64) -> bool {
-        self.held().contains(id)
+        self.held_open().contains(id)
     }
 
     /// The names of a directory, through walkdir, and from the server.
@@ -251,11 +257,11 @@ impl Tree {
 
     /// Whatever is closed for it is closed when nobody waits for the lock.
     fn hold(&self, id: u64, directory: Arc<Handle>) {
-        let displaced = self.held().put(id, directory);
+        let displaced = self.held_open().put(id, directory);
         drop(displaced);
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, HeldOpen> {
+    fn held_open(&self) -> std::sync::MutexGuard<'_, HeldOpen> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -390,7 +396,7 @@ mod tests {
             fs::create_dir(folder.path().join(number.to_string())).unwrap();
             tree.directory(number, &RelPath::from(number.to_string().as_str())).unwrap();
         }
-        assert_eq!(tree.held().len(), 4);
+        assert_eq!(tree.held_open().len(), 4);
     }
 
     #[test]
@@ -400,7 +406,7 @@ mod tests {
         let (tree, path) = (open_holding(folder.path(), 0), RelPath::from("a"));
         assert_eq!(tree.first_names(1, &path).unwrap().1.coverage, Coverage::Complete);
         tree.directory(2, &path).unwrap();
-        assert_eq!(tree.held().len(), 0);
+        assert_eq!(tree.held_open().len(), 0);
     }
 
     #[test]

@@ -13,6 +13,9 @@ use super::directory::Directory;
 use super::lists::Lists;
 
 const BUCKETS: u16 = 4096;
+/// Room for the entries of a bucket at first.
+const MANY: usize = 64;
+
 const CELL: u16 = 32;
 const CELLS: usize = (BUCKETS / CELL) as usize;
 /// The list of those that are due at once, beside the wheel.
@@ -297,7 +300,8 @@ impl Deadlines {
     /// memory answers many questions as fast as one.
     fn sweep(&mut self, directories: &mut [Directory], bucket: u16) {
         let list = usize::from(bucket);
-        let slots: Vec<u32> = std::iter::from_fn(|| self.lists.pop(list)).collect();
+        let mut slots = Vec::with_capacity(MANY);
+        slots.extend(std::iter::from_fn(|| self.lists.pop(list)));
         let places: Vec<DeadlinePlace> =
             slots.iter().map(|slot| directories[*slot as usize].deadline).collect();
         for (slot, place) in slots.into_iter().zip(places) {

@@ -186,7 +186,8 @@ impl Keys {
         }
         self.end = Key(self.floor.wrapping_add(1 << shift));
         // Their directories are read all together: memory answers many questions as fast as one.
-        let coming: Vec<Entry> = (0..count).filter_map(|_| self.far.pop(list)).collect();
+        let mut coming = Vec::with_capacity(count as usize);
+        coming.extend((0..count).filter_map(|_| self.far.pop(list)));
         let keys: Vec<Key> = coming.iter().map(|entry| directories[entry.slot as usize].key.key).collect();
         for (entry, key) in coming.into_iter().zip(keys) {
             if entry.key == key {

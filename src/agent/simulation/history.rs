@@ -33,6 +33,8 @@ pub(super) struct Config {
     /// The longest time until a call is made, and until its outcome is heard of.
     pub(super) delay: Time,
     pub(super) commit_delay: Duration,
+    /// What a call takes by the agent's own measure: from a memory, or over a network.
+    pub(super) round_trip: Duration,
     pub(super) in_flight: usize,
     pub(super) max_open: usize,
     /// Bytes in the outbox from which on intake pauses.
@@ -191,7 +193,9 @@ pub(super) fn of_seed(seed: u64) -> (Config, Vec<Step>) {
     let mut chance = Chance::new(seed);
     let mut config = configure(&mut chance);
     // From numbers of its own, so that it changes nothing else of a history.
-    config.outbox_max = Chance::new(!seed).of(&[u64::MAX, u64::MAX, 1_000, 3_000]);
+    let mut own = Chance::new(!seed);
+    config.outbox_max = own.of(&[u64::MAX, u64::MAX, 1_000, 3_000]);
+    config.round_trip = Duration::from_micros(own.of(&[1, 1_000]));
     let count = 4 + chance.below(36);
     let steps = (0..count).map(|_| step(&mut chance, &config)).collect();
     (config, steps)
@@ -226,6 +230,7 @@ fn configure(chance: &mut Chance) -> Config {
         once: chance.of(&[0, 0, 0, 20, 100]),
         delay: chance.of(&[MILLISECOND, 20 * MILLISECOND, 150 * MILLISECOND]),
         commit_delay: milliseconds(chance.of(&[0, 20, 200])),
+        round_trip: Duration::from_millis(1),
         in_flight: usize::try_from(1 + chance.below(8)).expect("a small number"),
         max_open: chance.of(&[0, 1, 2, 64]),
         outbox_max: u64::MAX,

@@ -16,7 +16,8 @@ use super::process::{Process, Stage, do_job};
 use super::sinks::{Messages, Queue, Redis, Statistics};
 use super::world::{MILLISECOND, Mounted, SECOND, Time, World};
 use crate::agent::engine::Engine;
-use crate::agent::job::Job;
+use crate::agent::job::{Job, Outcome};
+use crate::agent::round::Asking;
 use crate::clock::Now;
 use crate::dispatch::SinkName;
 use crate::event::Reporter;
@@ -31,6 +32,9 @@ const BEAT: Time = 250 * MILLISECOND;
 
 /// How long a process that ends waits for calls under way, as in `service.rs`.
 const GRACE: Time = SECOND;
+
+/// How long a call of a round takes that hangs while others would be answered.
+const HANGS: Time = 3 * SECOND;
 
 /// How long a one-shot run waits for sinks that make no progress.
 const DRAIN: Time = 5 * SECOND;
@@ -48,12 +52,17 @@ pub(super) struct Machine<'a> {
     pub(super) process: Option<Process>,
     start_at: Time,
     chance: Chance,
+    /// For what came in later, so that histories stay what they are.
+    own: Chance,
     /// What a blown fuse will cost.
     loss: (Loss, u8),
     hang_until: Time,
     /// The last look at each directory of this process; what came before `calm_since` is not held against it.
     looks: HashMap<DirId, Time>,
     calm_since: Time,
+    /// Until when a call of a round hangs, one at a time, and at which directory. More than there is room for would
+    /// stop everything for a while.
+    hangs: Option<(Time, DirId)>,
     count: u64,
     /// Whether every job and step is printed.
     pub(super) is_told: bool,
@@ -77,10 +86,12 @@ impl<'a> Machine<'a> {
             process: None,
             start_at: 0,
             chance: Chance::new(seed ^ 0x5eed),
+            own: Chance::new(!seed ^ 0x5eed),
             loss: (Loss::Process, 0),
             hang_until: 0,
             looks: HashMap::new(),
             calm_since: 0,
+            hangs: None,
             count: 0,
             is_told: false,
             trace: blake3::Hasher::new(),
@@ -202,8 +213,20 @@ impl<'a> Machine<'a> {
                 continue;
             }
             match stage {
+                Stage::Perform(Job::Round { tree, number: round, round: asked }) => {
+                    process.stages.insert((at, number), Stage::Claim(round, Asking::begin(tree, asked)));
+                }
+                Stage::Claim(round, asking) => {
+                    let next = self.go_on(round, asking);
+                    let Some(process) = &mut self.process else { return };
+                    process.stages.insert((next.0, number), next.1);
+                }
+                Stage::Ask(round, mut asking, place) => {
+                    asking.ask(place);
+                    process.stages.insert((self.now, number), Stage::Claim(round, asking));
+                }
                 Stage::Perform(job) => {
-                    let outcome = do_job(job, &self.mount);
+                    let outcome = do_job(job, &self.mount, self.config.round_trip);
                     let at = self.now + self.chance.below(self.config.delay);
                     process.stages.insert((at, number), Stage::Deliver(outcome));
                 }
@@ -217,6 +240,20 @@ impl<'a> Machine<'a> {
                 }
             }
         }
+    }
+
+    /// What comes next in a round, and when.
+    fn go_on(&mut self, round: u32, asking: Asking) -> (Time, Stage) {
+        if let Some(place) = asking.claim() {
+            let is_first = self.hangs.is_none_or(|(until, _)| until + HANGS < self.now);
+            if is_first && self.own.percent(1) {
+                self.hangs = asking.directory(place).map(|dir| (self.now + HANGS, dir));
+                return (self.now + HANGS, Stage::Ask(round, asking, place));
+            }
+            return (self.now, Stage::Ask(round, asking, place));
+        }
+        let outcome = Outcome::Round(round, asking.end(self.config.round_trip));
+        (self.now + self.chance.below(self.config.delay), Stage::Deliver(outcome))
     }
 
     /// One round of the engine's thread.
@@ -267,8 +304,13 @@ impl<'a> Machine<'a> {
             if self.is_told {
                 eprintln!("{:?} {job:?}", Duration::from_nanos(self.now));
             }
-            if let Job::Look { dir, path, .. } = &job {
-                looks.push((*dir, path.to_string()));
+            match &job {
+                Job::Look { dir, path, .. } => looks.push((*dir, path.to_string())),
+                Job::Round { round, .. } => {
+                    let path = |dir| process.engine.table.path(dir).to_string();
+                    looks.extend(round.directories().map(|dir| (dir, path(dir))));
+                }
+                _ => {}
             }
             let at = self.now + self.chance.below(self.config.delay);
             process.stages.insert((at, self.count), Stage::Perform(job));
@@ -277,9 +319,14 @@ impl<'a> Machine<'a> {
             return;
         }
         for (dir, path) in looks {
-            let before = self.looks.insert(dir, self.now);
+            let before = self.looks.insert(dir, self.now).max(self.hung_until(dir));
             self.check_bound(before, &path);
         }
+    }
+
+    /// Until when the call hung that asked this directory last.
+    fn hung_until(&self, dir: DirId) -> Option<Time> {
+        self.hangs.filter(|(_, hung)| *hung == dir).map(|(until, _)| until)
     }
 
     /// Whether a directory was looked at within the interval, and a quarter of it for what goes first: the confirming
@@ -307,7 +354,7 @@ impl<'a> Machine<'a> {
             .map(|(dir, _)| (dir, process.engine.table.path(dir).to_string()))
             .collect();
         for (dir, path) in known {
-            let before = self.looks.get(&dir).copied();
+            let before = self.looks.get(&dir).copied().max(self.hung_until(dir));
             self.check_bound(before.or(Some(0)), &path);
         }
     }
@@ -387,6 +434,7 @@ impl<'a> Machine<'a> {
         match self.new_process() {
             Ok(process) => {
                 self.looks.clear();
+                self.hangs = None;
                 self.calm_since = self.calm_since.max(self.now);
                 self.process = Some(process);
                 self.pump();
@@ -477,6 +525,9 @@ fn note(trace: &mut blake3::Hasher, now: Time, job: &Job) {
     trace.update(&now.to_be_bytes());
     match job {
         Job::Look { dir, .. } => trace.update(&dir.0.to_be_bytes()),
+        Job::Round { round, .. } => {
+            round.directories().fold(trace, |trace, dir| trace.update(&dir.0.to_be_bytes()))
+        }
         Job::Examine { task, .. } => trace.update(&task.name),
         Job::Open { .. } | Job::Check { .. } => trace.update(b"root"),
     };

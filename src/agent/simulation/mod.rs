@@ -5,7 +5,7 @@
 //! world     the server: directories, files, coarse stamps; the facts that the checks compare with
 //! mount     the client: held descriptors, held names, failing calls, changes in the middle of a look
 //! sinks     Redis and RabbitMQ behind the real couriers
-//! machine   the clock, the disk, one process after the other; outcomes late and out of order
+//! machine   the clock, the disk, one process after the other; outcomes late and out of order, calls that hang
 //! process   the real engine, store and couriers
 //! checks    what must hold in the end
 //! ```

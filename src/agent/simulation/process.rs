@@ -17,6 +17,7 @@ use crate::agent::buffers::Buffers;
 use crate::agent::engine::{Engine, Settings};
 use crate::agent::job::{Job, Outcome, Reader, perform};
 use crate::agent::journal::StoreJournal;
+use crate::agent::round::Asking;
 use crate::agent::run::attach_new_sinks;
 use crate::agent::watched::Watched;
 use crate::clock::Now;
@@ -33,6 +34,10 @@ use crate::store::{Store, StoreError};
 /// What is under way.
 pub(super) enum Stage {
     Perform(Job),
+    /// The next call of a round, of this number.
+    Claim(u32, Asking),
+    /// A call of a round returns, of the directory at that place.
+    Ask(u32, Asking, usize),
     Deliver(Outcome),
 }
 
@@ -109,7 +114,7 @@ impl Process {
 }
 
 /// Does a job as the workers do.
-pub(super) fn do_job(job: Job, mount: &Mount) -> Outcome {
+pub(super) fn do_job(job: Job, mount: &Mount, round_trip: Duration) -> Outcome {
     static READER: OnceLock<Reader> = OnceLock::new();
     let reader = READER.get_or_init(|| Reader {
         limits: Limits::default(),
@@ -121,10 +126,10 @@ pub(super) fn do_job(job: Job, mount: &Mount) -> Outcome {
         Job::Check { root, tree } => Outcome::Checked(root, mount.is_in_place(tree.identity().mount_id)),
         job => match perform(job, reader) {
             // A real clock's measure would not be the same twice.
-            Outcome::Unchanged(dir, _) => Outcome::Unchanged(dir, Duration::from_millis(1)),
+            Outcome::Unchanged(dir, _) => Outcome::Unchanged(dir, round_trip),
             Outcome::Looked(dir, mut looked) => {
                 if let Ok(looked) = &mut *looked {
-                    looked.round_trip = Duration::from_millis(1);
+                    looked.round_trip = round_trip;
                 }
                 Outcome::Looked(dir, looked)
             }
