@@ -468,6 +468,25 @@ mod tests {
         assert_eq!(take(&mut agenda, at(60_020)), None, "the look under way may make another");
     }
 
+    /// Slots are given again: an answer that comes late counts for no other directory.
+    #[test]
+    fn what_was_taken_off_meanwhile_was_not_looked_at() {
+        let terms = Terms { promise: Duration::from_secs(1), budget: Budget::Auto };
+        let mut agenda = Agenda::with_terms(terms, false, None, 1);
+        agenda.add(DirId(1), None, at(0));
+        let early = agenda.take_due(at(0)).unwrap();
+        agenda.remove(DirId(1));
+        agenda.add(DirId(2), None, at(0));
+        let late = agenda.take_due(at(0)).unwrap();
+        assert_eq!((late.dir, late.slot), (DirId(2), early.slot));
+        let sighting = Sighting { rpcs: 1, ..Sighting::default() };
+        let last_look = |agenda: &Agenda| agenda.outlook(DirId(2)).and_then(|outlook| outlook.last_look);
+        agenda.looked_at_all(&[early], at(10), &sighting);
+        assert_eq!(last_look(&agenda), None);
+        agenda.looked_at_all(&[early, late], at(10), &sighting);
+        assert!(last_look(&agenda).is_some());
+    }
+
     #[test]
     fn the_brake_leaves_what_is_owed() {
         let mut agenda = overdue();
