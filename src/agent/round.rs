@@ -25,14 +25,13 @@ use crate::mount::{Handle, Tree};
 use crate::schedule::Sighting;
 use crate::store::DirId;
 
-/// How fast a mount answers that does so from memory: 1 to 3 us on ext4, by `benches/scale`. A network takes ten times as long at
-/// least.
+/// How fast a mount answers that does so from memory: statx on ext4 takes 0.4 us in a loop, and 1.3 us after a sleep.
 const QUICK: Duration = Duration::from_micros(10);
 
 /// Directories of a round at most.
 const MOST: usize = 128;
 
-/// A round that takes longer than this hangs, or than an eighth of the interval: some thousand times as long as it does.
+/// A round that takes longer than this hangs, or than an eighth of the interval.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The directories of a round.

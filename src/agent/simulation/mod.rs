@@ -49,7 +49,7 @@
 //! | nothing commits first what is held of a file that it needs to know | 8415 |
 //! | a directory of a round that changed counts as it was | 26 |
 //! | what is in a round that hangs is not taken back | 750 |
-//! | a round counts for a root that was lost meanwhile | 127 |
+//! | a root that is found again leaves directories in the rounds of before | 127 |
 //! | a connect is told where a replay stood, not what was ever confirmed | 4023 of the sinks |
 //! | a replay does not ask how far history still reaches | 4077 of the sinks |
 //!
