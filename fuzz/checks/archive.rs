@@ -3,8 +3,8 @@
 
 use std::io::{self, Read};
 
-use nfs_scout::intake::{Limits, Reading, Redaction, parse_jobdata, read_archive};
-use nfs_scout::model::{AnalysisStatus, JobFigures};
+use nfs_scout::intake::{Limits, Reading, Redaction, read_archive};
+use nfs_scout::model::{AnalysisStatus, JobData, JobFigures};
 
 /// Small, so that a bomb of a few KB costs milliseconds.
 const LIMITS: Limits = Limits { unpacked_bytes: 4 << 20, members: 1000, jobdata_bytes: 64 << 10 };
@@ -32,7 +32,7 @@ pub(crate) fn check(data: &[u8]) {
 pub(crate) fn check_reading(reading: &Reading, file: &[u8]) {
     assert_eq!(reading.blake3.0, *blake3::hash(file).as_bytes());
     assert_eq!(reading.size, file.len() as u64);
-    let data = reading.jobdata_text.as_deref().map(parse_jobdata);
+    let data = reading.jobdata_text.as_deref().map(JobData::of);
     assert_eq!(reading.figures, data.as_ref().map(JobFigures::of));
     assert_eq!(data.is_some(), reading.analysis.status == AnalysisStatus::Ok);
     let is_broken = reading.analysis.status.is_broken();

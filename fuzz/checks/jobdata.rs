@@ -3,8 +3,8 @@
 
 use std::sync::LazyLock;
 
-use nfs_scout::intake::{Limits, MAX_FIELDS, Redaction, parse_jobdata, read_archive};
-use nfs_scout::model::{JobFigures, Value};
+use nfs_scout::intake::{Limits, Redaction, read_archive};
+use nfs_scout::model::{JobData, JobFigures, MAX_FIELDS, Value};
 
 static REDACTION: LazyLock<Redaction> = LazyLock::new(Redaction::default);
 
@@ -19,7 +19,7 @@ pub(crate) fn check(data: &[u8]) {
         .expect("a slice is always readable");
     super::archive::check_reading(&reading, &file);
     let redacted = reading.jobdata_text.as_deref().expect("a whole archive with jobdata");
-    let fields = serde_json::to_string(&parse_jobdata(redacted)).expect("fields are JSON");
+    let fields = serde_json::to_string(&JobData::of(redacted)).expect("fields are JSON");
     let shown = format!("{reading:?} {fields}");
     assert!(!shown.contains(&secret), "the secret shows");
     check_fields(redacted);
@@ -27,18 +27,18 @@ pub(crate) fn check(data: &[u8]) {
 
 /// What is in the fields stays in bounds, and survives being written out and read again.
 fn check_fields(text: &str) {
-    let fields = parse_jobdata(text);
+    let mut written = String::new();
+    let fields = JobData::of(text);
     assert!(fields.fields().count() <= MAX_FIELDS);
     let lines: usize = text.split(['\n', '\r']).filter(|line| !line.trim().is_empty()).count();
     assert!(fields.fields().count() + fields.odd_lines() as usize <= lines);
-    let mut written = String::new();
     for (key, value) in fields.fields() {
         written.push_str(key);
         written.push('=');
         written.push_str(&value.to_string());
         written.push('\n');
     }
-    let again = parse_jobdata(&written);
+    let again = JobData::of(&written);
     assert!(again.fields().eq(fields.fields()), "written out and read again, the fields differ");
     let figures = JobFigures::of(&fields);
     assert!(figures.events >= 0);

@@ -95,7 +95,6 @@ fn handover_of(root: &[u8], path: RelPath) -> Handover {
         not_before: None,
         analysis: Analysis { status: AnalysisStatus::Unread, detail: None },
         jobdata_text: None,
-        jobdata: None,
         figures: None,
         experiments: Vec::new(),
     }

@@ -14,25 +14,32 @@ const LARGE: usize = 1024 * 1024;
 /// they may be in the hands of calls that hang.
 const MOST_LARGE: usize = 8;
 
-/// Bytes of a small piece at most, and at least: a file may have grown since its size was seen.
+/// Bytes of a small piece.
 const SMALL: usize = 64 * 1024;
+
+/// How many small pieces are kept for the next reading: for as many threads as run at once on most machines.
+const MOST_IDLE: usize = 16;
+
+/// The least that is read at a time: a file may have grown since its size was seen.
 const LEAST: usize = 4 * 1024;
 
 /// Where pieces come from.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Buffers(Arc<Mutex<Large>>);
+pub(super) struct Buffers(Arc<Mutex<Pieces>>);
 
 #[derive(Debug, Default)]
-struct Large {
-    idle: Vec<Vec<u8>>,
-    in_use: usize,
+struct Pieces {
+    small: Vec<Vec<u8>>,
+    large: Vec<Vec<u8>>,
+    large_in_use: usize,
 }
 
-/// A piece, of which the large ones are given back when it is dropped.
+/// A piece, given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
-    home: Option<Buffers>,
+    length: usize,
+    home: Buffers,
 }
 
 impl Buffers {
@@ -42,29 +49,33 @@ impl Buffers {
         if size > SMALL
             && let Some(bytes) = self.take_large()
         {
-            return Buffer { bytes, home: Some(self.clone()) };
+            return Buffer { bytes, length: LARGE, home: self.clone() };
         }
-        Buffer { bytes: vec![0; size.clamp(LEAST, SMALL)], home: None }
+        let bytes = self.pieces().small.pop().unwrap_or_else(|| vec![0; SMALL]);
+        Buffer { bytes, length: size.clamp(LEAST, SMALL), home: self.clone() }
     }
 
     fn take_large(&self) -> Option<Vec<u8>> {
-        let mut large = self.large();
-        let bytes = large.idle.pop().or_else(|| (large.in_use < MOST_LARGE).then(|| vec![0; LARGE]))?;
-        large.in_use += 1;
+        let mut pieces = self.pieces();
+        let may_be_new = pieces.large_in_use < MOST_LARGE;
+        let bytes = pieces.large.pop().or_else(|| may_be_new.then(|| vec![0; LARGE]))?;
+        pieces.large_in_use += 1;
         Some(bytes)
     }
 
-    fn large(&self) -> MutexGuard<'_, Large> {
+    fn pieces(&self) -> MutexGuard<'_, Pieces> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(home) = &self.home {
-            let mut large = home.large();
-            large.in_use -= 1;
-            large.idle.push(std::mem::take(&mut self.bytes));
+        let mut pieces = self.home.pieces();
+        if self.bytes.len() == LARGE {
+            pieces.large_in_use -= 1;
+            pieces.large.push(std::mem::take(&mut self.bytes));
+        } else if pieces.small.len() < MOST_IDLE {
+            pieces.small.push(std::mem::take(&mut self.bytes));
         }
     }
 }
@@ -73,13 +84,13 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
+        self.bytes.get_mut(..self.length).unwrap_or_default()
     }
 }
 
@@ -104,7 +115,20 @@ mod tests {
             let small = held.iter().filter(|piece| piece.len() == SMALL).count();
             assert_eq!((large, small), (MOST_LARGE, 20 - MOST_LARGE));
         }
-        let large = buffers.large();
-        assert_eq!((large.idle.len(), large.in_use), (MOST_LARGE, 0));
+        let pieces = buffers.pieces();
+        assert_eq!(
+            (pieces.large.len(), pieces.large_in_use, pieces.small.len()),
+            (MOST_LARGE, 0, 20 - MOST_LARGE)
+        );
+    }
+
+    #[test]
+    fn small_pieces_are_used_again_and_few_are_kept() {
+        let buffers = Buffers::default();
+        let held: Vec<Buffer> = (0..40).map(|_| buffers.get(1)).collect();
+        drop(held);
+        assert_eq!(buffers.pieces().small.len(), MOST_IDLE);
+        let _held = buffers.get(SMALL as u64);
+        assert_eq!(buffers.pieces().small.len(), MOST_IDLE - 1);
     }
 }

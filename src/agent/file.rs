@@ -222,7 +222,6 @@ impl Engine {
             not_before,
             analysis: reading.analysis,
             jobdata_text: reading.jobdata_text.filter(|_| is_whole),
-            jobdata: None,
             figures: reading.figures.filter(|_| is_whole),
             experiments: reading.experiments,
         };

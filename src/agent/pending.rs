@@ -186,7 +186,6 @@ mod tests {
             not_before: None,
             analysis: Analysis { status: AnalysisStatus::Ok, detail: None },
             jobdata_text: None,
-            jobdata: None,
             figures: None,
             experiments: Vec::new(),
         };

@@ -39,12 +39,6 @@ impl SinkName {
             Self::Amqp => "amqp",
         }
     }
-
-    /// Whether it is told the fields of a job, and not only what they say to the statistics.
-    #[must_use]
-    pub fn spells_fields(self) -> bool {
-        self != Self::Redis
-    }
 }
 
 impl fmt::Display for SinkName {
@@ -77,8 +71,8 @@ pub trait Journal: Send + Sync + 'static {
     fn head(&self) -> Result<Seq, JournalError>;
 
     /// Up to `limit` handovers above `after`, ascending. Numbers may be missing; every handover up to
-    /// [`Journal::head`] that is still in history must be visible. Their fields are there if `sink` spells them.
-    fn read(&self, sink: SinkName, after: Seq, limit: usize) -> Result<Vec<Handover>, JournalError>;
+    /// [`Journal::head`] that is still in history must be visible.
+    fn read(&self, after: Seq, limit: usize) -> Result<Vec<Handover>, JournalError>;
 
     /// The first seq still in history; head + 1 if there is none.
     fn oldest(&self) -> Result<Seq, JournalError>;
@@ -146,7 +140,7 @@ impl Desk {
     }
 
     pub(crate) async fn read(&self, after: Seq, limit: usize) -> Result<Vec<Handover>, SinkError> {
-        self.ask(move |journal, sink| journal.read(sink, after, limit)).await
+        self.ask(move |journal, _| journal.read(after, limit)).await
     }
 
     pub(crate) async fn confirm(&self, upto: Seq) -> Result<(), SinkError> {

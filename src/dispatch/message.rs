@@ -119,8 +119,8 @@ struct Message<'a> {
     detected_at: String,
     not_before: Option<String>,
     analysis: Verdict<'a>,
-    jobdata: Option<&'a JobData>,
-    run: Option<Run>,
+    jobdata: Option<JobData<'a>>,
+    run: Option<Run<'a>>,
     experiments: &'a [String],
 }
 
@@ -132,6 +132,7 @@ struct Verdict<'a> {
 
 impl<'a> Message<'a> {
     fn of(handover: &'a Handover) -> Self {
+        let jobdata = handover.jobdata();
         Self {
             schema: SCHEMA,
             id: handover.id.to_string(),
@@ -150,8 +151,8 @@ impl<'a> Message<'a> {
                 status: handover.analysis.status.as_str(),
                 detail: handover.analysis.detail.as_deref(),
             },
-            jobdata: handover.jobdata.as_ref(),
-            run: handover.jobdata.as_ref().and_then(JobData::run),
+            run: jobdata.as_ref().and_then(JobData::run),
+            jobdata,
             experiments: &handover.experiments,
         }
     }
@@ -164,15 +165,12 @@ fn base64_unless_text(bytes: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{
-        Analysis, AnalysisStatus, ContentHash, Kind, MessageId, RelPath, Stamp, Timestamp, Value,
-    };
+    use crate::model::{Analysis, AnalysisStatus, ContentHash, Kind, MessageId, RelPath, Stamp, Timestamp};
+
+    const JOBDATA: &str =
+        "jobid=11862984\nrun=pp winclusive 7000 10 - pythia8 8.170 default-noFsr\nexitcode=0\n";
 
     fn job() -> Handover {
-        let mut data = JobData::default();
-        data.insert("jobid", Value::Integer(11_862_984));
-        data.insert("run", Value::Text("pp winclusive 7000 10 - pythia8 8.170 default-noFsr".to_owned()));
-        data.insert("exitcode", Value::Integer(0));
         let detected_at = Timestamp { seconds: 1_795_341_600, nanoseconds: 5 };
         Handover {
             seq: 42,
@@ -185,9 +183,8 @@ mod tests {
             detected_at,
             not_before: Some(Timestamp { seconds: 1_795_341_590, nanoseconds: 0 }),
             analysis: Analysis { status: AnalysisStatus::Ok, detail: None },
-            jobdata_text: Some("jobid=11862984\n".to_owned()),
+            jobdata_text: Some(JOBDATA.to_owned()),
             figures: None,
-            jobdata: Some(data),
             experiments: vec!["ATLAS".to_owned()],
         }
     }
@@ -200,7 +197,6 @@ mod tests {
             not_before: None,
             analysis: Analysis { status: AnalysisStatus::Truncated, detail: Some("ends early".to_owned()) },
             jobdata_text: None,
-            jobdata: None,
             experiments: Vec::new(),
             ..job()
         }
@@ -230,7 +226,7 @@ mod tests {
             id, hash
         );
         check(&job(), Body::Json, &expected);
-        check(&job(), Body::Jobdata, "jobid=11862984\n");
+        check(&job(), Body::Jobdata, JOBDATA);
         check(&job(), Body::Legacy, "FILE_CREATED : /mnt/copilot-output/2026/11/22/job-42.tgz");
     }
 

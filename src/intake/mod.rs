@@ -11,19 +11,16 @@
 //!   -> unpack     gunzips, up to the limit
 //!   -> archive    walks the tar to its end; keeps jobdata and the experiments' names
 //!   -> redaction  replaces secrets in the text
-//!   -> jobdata    fields of the redacted text
 //! ```
 
 mod archive;
 mod experiment;
 mod fault;
-mod jobdata;
 mod reading;
 mod redaction;
 mod source;
 mod unpack;
 
-pub use jobdata::{MAX_FIELDS, parse_jobdata};
 pub use reading::{Limits, Reading, read_archive, read_plain};
 pub use redaction::{ODD_LINE, REDACTED, Redaction, RedactionError};
 

@@ -4,11 +4,10 @@ use std::io::{self, Read};
 
 use super::archive::{Contents, walk};
 use super::fault::Fault;
-use super::jobdata::{parse_jobdata, text_of};
 use super::redaction::Redaction;
 use super::source::Source;
 use super::unpack::Unpacked;
-use crate::model::{Analysis, AnalysisStatus, ContentHash, JobFigures};
+use crate::model::{Analysis, AnalysisStatus, ContentHash, JobData, JobFigures};
 
 /// What an archive may unpack to, by default: some 10,000 times an ordinary job.
 const UNPACKED_BYTES: u64 = 1 << 30;
@@ -85,10 +84,10 @@ pub fn read_plain(source: impl Read, buffer: &mut [u8]) -> io::Result<Reading> {
 }
 
 fn whole(blake3: ContentHash, size: u64, contents: Contents, redaction: &Redaction) -> Reading {
-    let jobdata_text = contents.jobdata.map(|bytes| redaction.redact(&text_of(&bytes)));
+    let jobdata_text = contents.jobdata.map(|bytes| redaction.redact(&String::from_utf8_lossy(&bytes)));
     let status = if jobdata_text.is_some() { AnalysisStatus::Ok } else { AnalysisStatus::NoJobdata };
     Reading {
-        figures: jobdata_text.as_deref().map(parse_jobdata).as_ref().map(JobFigures::of),
+        figures: jobdata_text.as_deref().map(|text| JobFigures::of(&JobData::of(text))),
         jobdata_text,
         experiments: contents.experiments.into_iter().collect(),
         ..bare(blake3, size, Analysis { status, detail: None })
@@ -107,7 +106,7 @@ mod tests {
 
     use super::*;
     use crate::intake::samples::{Member, gzip, gzip_stored, tar_of, tgz_of};
-    use crate::model::{JobData, Value};
+    use crate::model::Value;
     use AnalysisStatus::{NoJobdata, NotAnArchive, Ok as Whole, TooLarge, Truncated};
 
     const SECRET: &str = "fake8b0e7153bf7c3706d85c524e4400";
@@ -133,8 +132,8 @@ mod tests {
         read_within(bytes, &Limits::default())
     }
 
-    fn data_of(reading: &Reading) -> Option<JobData> {
-        reading.jobdata_text.as_deref().map(parse_jobdata)
+    fn data_of(reading: &Reading) -> Option<JobData<'_>> {
+        reading.jobdata_text.as_deref().map(JobData::of)
     }
 
     /// Reads and checks what must hold of every file.
@@ -171,10 +170,10 @@ mod tests {
         let reading = read(&tgz_of(&job()));
         assert_eq!(reading.analysis, Analysis { status: Whole, detail: None });
         let data = data_of(&reading).unwrap();
-        assert_eq!(data.get("events"), Some(&Value::Integer(100_000)));
-        assert_eq!(data.get("BOINC_AUTHENTICATOR"), Some(&Value::Text("[redacted]".to_owned())));
+        assert_eq!(data.get("events"), Some(Value::Integer(100_000)));
+        assert_eq!(data.get("BOINC_AUTHENTICATOR"), Some(Value::Text("[redacted]")));
         assert_eq!(data.user().as_deref(), Some("b-90017"));
-        assert_eq!(reading.jobdata_text.unwrap(), JOBDATA.replace(SECRET, "[redacted]"));
+        assert_eq!(reading.jobdata_text.as_deref().unwrap(), JOBDATA.replace(SECRET, "[redacted]"));
         assert_eq!(reading.experiments, ["ATLAS", "CMS"]);
     }
 

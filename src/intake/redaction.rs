@@ -6,7 +6,7 @@
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::jobdata::{Line, lines};
+use crate::model::{JobdataLine, jobdata_lines};
 
 /// What stands for a secret value.
 pub const REDACTED: &str = "[redacted]";
@@ -68,7 +68,7 @@ impl Redaction {
     pub(super) fn redact(&self, text: &str) -> String {
         let echoes = self.echoes(text);
         let mut redacted = String::with_capacity(text.len());
-        for (number, line) in lines(text).enumerate() {
+        for (number, line) in jobdata_lines(text).enumerate() {
             if number > 0 {
                 redacted.push('\n');
             }
@@ -79,17 +79,19 @@ impl Redaction {
 
     fn redact_line(&self, line: &str, echoes: &[&str], redacted: &mut String) {
         let repeats = |text: &str| echoes.iter().any(|secret| text.contains(secret));
-        match Line::of(line) {
-            Line::Blank => redacted.push_str(line),
-            Line::Odd => redacted.push_str(ODD_LINE),
+        match JobdataLine::of(line) {
+            JobdataLine::Blank => redacted.push_str(line),
+            JobdataLine::Odd => redacted.push_str(ODD_LINE),
             // The key itself would tell: `TOKEN: abc = d`.
-            Line::Field { key, .. } if repeats(key) || (!is_word(key) && self.is_secret(key)) => {
+            JobdataLine::Field { key, .. } if repeats(key) || (!is_word(key) && self.is_secret(key)) => {
                 redacted.push_str(ODD_LINE);
             }
-            Line::Field { key, value } if value.is_empty() || !(self.hides(key, value) || repeats(value)) => {
+            JobdataLine::Field { key, value }
+                if value.is_empty() || !(self.hides(key, value) || repeats(value)) =>
+            {
                 redacted.push_str(line);
             }
-            Line::Field { key, .. } => {
+            JobdataLine::Field { key, .. } => {
                 redacted.push_str(key);
                 redacted.push('=');
                 redacted.push_str(REDACTED);
@@ -100,8 +102,8 @@ impl Redaction {
     /// The first few secret values, for a look whether other lines repeat them.
     fn echoes<'text>(&self, text: &'text str) -> Vec<&'text str> {
         let mut echoes = Vec::new();
-        for line in lines(text) {
-            let Line::Field { key, value } = Line::of(line) else { continue };
+        for line in jobdata_lines(text) {
+            let JobdataLine::Field { key, value } = JobdataLine::of(line) else { continue };
             let secret = value.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\''));
             let counts = secret.len() >= MIN_ECHO_BYTES && secret != REDACTED && !echoes.contains(&secret);
             if counts && self.is_secret(key) {
@@ -153,7 +155,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::intake::parse_jobdata;
+    use crate::model::JobData;
 
     #[track_caller]
     fn check(text: &str, expected: &str) {
@@ -232,7 +234,7 @@ mod tests {
         #[test]
         fn without_patterns_the_fields_stay(text in any::<String>()) {
             let redacted = Redaction::new(&[]).unwrap().redact(&text);
-            prop_assert_eq!(parse_jobdata(&redacted), parse_jobdata(&text));
+            prop_assert_eq!(JobData::of(&redacted), JobData::of(&text));
         }
 
         /// Wherever a line under a secret key stands, its value is nowhere in the result.

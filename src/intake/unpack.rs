@@ -1,5 +1,6 @@
 //! What gunzip gives, up to a limit, with gzip's failures told apart.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, Read};
 
 use flate2::bufread::MultiGzDecoder;
@@ -11,6 +12,11 @@ use super::fault::Fault;
 /// took 229 µs instead of 122. Damage voids the whole piece in which it lies, so that what is said of a file that is damaged in
 /// several ways does not hang on how many of its bytes a READ brings.
 const AT_ONCE: usize = 64 * 1024;
+
+thread_local! {
+    /// The memory of the archive that this thread unpacked last, for the next one.
+    static PIECE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// The unpacked bytes of a gzip file.
 ///
@@ -30,7 +36,9 @@ impl<'a, R: Read> Unpacked<'a, R> {
     /// Unpacks up to `limit` bytes of `source`, of which as much is read at a time as `buffer` takes.
     pub(super) fn new(source: R, buffer: &'a mut [u8], limit: u64) -> Self {
         let gzip = MultiGzDecoder::new(Pieces { source, buffer, begin: 0, end: 0 });
-        Self { gzip, piece: vec![0; AT_ONCE], begin: 0, end: 0, limit, left: limit }
+        let mut piece = PIECE.take();
+        piece.resize(AT_ONCE, 0);
+        Self { gzip, piece, begin: 0, end: 0, limit, left: limit }
     }
 
     /// Fills as much of `buffer` as there is; less only at the end.
@@ -82,6 +90,12 @@ impl<'a, R: Read> Unpacked<'a, R> {
         self.begin += count;
         self.left = self.left.checked_sub(count as u64).ok_or(Fault::Unpacked(self.limit))?;
         Ok(())
+    }
+}
+
+impl<R> Drop for Unpacked<'_, R> {
+    fn drop(&mut self) {
+        PIECE.set(std::mem::take(&mut self.piece));
     }
 }
 

@@ -114,18 +114,19 @@ pub struct JobFigures {
 impl JobFigures {
     /// Reads the figures out of a job's fields.
     #[must_use]
-    pub fn of(data: &JobData) -> Self {
-        let number = |key| data.get(key).and_then(super::Value::as_number);
-        let events = data.get("events").and_then(super::Value::as_integer).unwrap_or(0);
+    pub fn of(data: &JobData<'_>) -> Self {
+        let number = |key| data.get(key).and_then(|value| value.as_number());
+        let integer = |key| data.get(key).and_then(|value| value.as_integer());
+        let events = integer("events").unwrap_or(0);
         Self {
             user: data.user().filter(is_name),
-            generator: data.run().map(|run| run.generator).filter(is_name),
+            generator: data.run().map(|run| run.generator.to_owned()).filter(is_name),
             jobid: data
                 .get("jobid")
-                .map(ToString::to_string)
+                .map(|value| value.to_string())
                 .filter(is_name)
                 .unwrap_or_else(|| "-".to_owned()),
-            succeeded: data.get("exitcode").and_then(super::Value::as_integer) == Some(0),
+            succeeded: integer("exitcode") == Some(0),
             events: if (0..=MAX_EVENTS_PER_JOB).contains(&events) { events } else { 0 },
             cpuusage: number("cpuusage"),
             diskusage: number("diskusage"),
@@ -213,18 +214,9 @@ impl<'a> Gain<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Analysis, ContentHash, Figure, MessageId, RelPath, Stamp, Timestamp, Totals, Value};
+    use crate::model::{Analysis, ContentHash, Figure, MessageId, RelPath, Stamp, Timestamp, Totals};
 
-    fn handover(
-        kind: Kind,
-        status: AnalysisStatus,
-        fields: &[(&str, Value)],
-        experiments: &[&str],
-    ) -> Handover {
-        let mut data = JobData::default();
-        for (key, value) in fields {
-            data.insert(*key, value.clone());
-        }
+    fn handover(kind: Kind, status: AnalysisStatus, jobdata: &str, experiments: &[&str]) -> Handover {
         Handover {
             seq: 1,
             id: MessageId([1; 32]),
@@ -237,8 +229,7 @@ mod tests {
             not_before: None,
             analysis: Analysis { status, detail: None },
             jobdata_text: None,
-            jobdata: None,
-            figures: (!fields.is_empty()).then(|| JobFigures::of(&data)),
+            figures: (!jobdata.is_empty()).then(|| JobFigures::of(&JobData::of(jobdata))),
             experiments: experiments.iter().map(ToString::to_string).collect(),
         }
     }
@@ -252,41 +243,32 @@ mod tests {
 
     #[test]
     fn counts_each_kind_of_file() {
-        let good = [("exitcode", Value::Integer(0)), ("events", Value::Integer(100))];
-        let failed = [("exitcode", Value::Integer(1)), ("events", Value::Integer(100))];
-        let vast = [("exitcode", Value::Integer(0)), ("events", Value::Integer(i64::MAX))];
-        let job = |fields| handover(Kind::Appeared, AnalysisStatus::Ok, fields, &["ATLAS"]);
-        check(&job(&good), TOTAL, [1, 0, 100, 0, 0]);
-        check(&job(&good), "ATLAS", [1, 0, 100, 0, 0]);
-        check(&job(&failed), TOTAL, [1, 1, 0, 0, 0]);
-        check(&job(&vast), TOTAL, [1, 0, 0, 0, 0]);
-        check(&job(&[("events", Value::Integer(5))]), TOTAL, [1, 1, 0, 0, 0]);
-        check(&handover(Kind::Broken, AnalysisStatus::Truncated, &[], &[]), TOTAL, [0, 0, 0, 1, 0]);
-        check(&handover(Kind::Appeared, AnalysisStatus::Unread, &[], &[]), TOTAL, [0, 0, 0, 0, 1]);
+        let good = "exitcode=0\nevents=100";
+        let job = |jobdata| handover(Kind::Appeared, AnalysisStatus::Ok, jobdata, &["ATLAS"]);
+        check(&job(good), TOTAL, [1, 0, 100, 0, 0]);
+        check(&job(good), "ATLAS", [1, 0, 100, 0, 0]);
+        check(&job("exitcode=1\nevents=100"), TOTAL, [1, 1, 0, 0, 0]);
+        check(&job("exitcode=0\nevents=9223372036854775807"), TOTAL, [1, 0, 0, 0, 0]);
+        check(&job("events=5"), TOTAL, [1, 1, 0, 0, 0]);
+        check(&handover(Kind::Broken, AnalysisStatus::Truncated, "", &[]), TOTAL, [0, 0, 0, 1, 0]);
+        check(&handover(Kind::Appeared, AnalysisStatus::Unread, "", &[]), TOTAL, [0, 0, 0, 0, 1]);
     }
 
     #[test]
     fn a_name_too_long_for_a_key_is_nobodys() {
-        let fields =
-            [("USER_ID", Value::Text("x".repeat(MAX_NAME_BYTES + 1))), ("exitcode", Value::Integer(0))];
+        let jobdata = format!("USER_ID={}\nexitcode=0", "x".repeat(MAX_NAME_BYTES + 1));
         let mut totals = Totals::default();
-        totals.add(&Gain::of(&handover(Kind::Appeared, AnalysisStatus::Ok, &fields, &[])));
+        totals.add(&Gain::of(&handover(Kind::Appeared, AnalysisStatus::Ok, &jobdata, &[])));
         assert!(totals.figures().all(|figure| matches!(figure, Figure::Count { .. })));
         assert_eq!(totals.counter(TOTAL, Counter::JobsCompleted), 1);
     }
 
     #[test]
     fn scores_users_and_generators() {
-        let fields = [
-            ("exitcode", Value::Integer(0)),
-            ("events", Value::Integer(100)),
-            ("cpuusage", Value::Text("12.5".to_owned())),
-            ("diskusage", Value::Text("much".to_owned())),
-            ("BOINC_USERID", Value::Integer(7)),
-            ("run", Value::Text("pp x 7000 - - pythia8 8.1 t".to_owned())),
-        ];
+        let jobdata = "exitcode=0\nevents=100\ncpuusage=12.5\ndiskusage=much\nBOINC_USERID=7\n\
+            run=pp x 7000 - - pythia8 8.1 t";
         let mut totals = Totals::default();
-        totals.add(&Gain::of(&handover(Kind::Replaced, AnalysisStatus::Ok, &fields, &[])));
+        totals.add(&Gain::of(&handover(Kind::Replaced, AnalysisStatus::Ok, jobdata, &[])));
         let score = |sought, of: &str| {
             totals.figures().find_map(|figure| match figure {
                 Figure::Score { board, member, value, .. } => {

@@ -106,12 +106,18 @@ pub struct Handover {
     pub analysis: Analysis,
     /// The redacted text of its `jobdata` member.
     pub jobdata_text: Option<String>,
-    /// The fields of [`Handover::jobdata_text`], for a sink that spells them.
-    pub jobdata: Option<JobData>,
     /// What it says to the statistics as a job.
     pub figures: Option<JobFigures>,
     /// The experiments whose analyses it holds, sorted, distinct.
     pub experiments: Vec<String>,
+}
+
+impl Handover {
+    /// The fields of [`Handover::jobdata_text`].
+    #[must_use]
+    pub fn jobdata(&self) -> Option<JobData<'_>> {
+        self.jobdata_text.as_deref().map(JobData::of)
+    }
 }
 
 /// The absolute path of a root, in bytes.

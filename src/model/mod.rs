@@ -21,7 +21,8 @@ pub use figures::{
 pub use handover::{Analysis, AnalysisStatus, Handover, Kind, RootPath, Seq};
 pub use histogram::{BOUNDS, Histogram, float};
 pub use identity::{ContentHash, MessageId, ParseHexError, RelPath, Stamp};
-pub use jobdata::{JobData, Run, Value};
+pub use jobdata::{JobData, MAX_FIELDS, Run, Value};
+pub(crate) use jobdata::{JobdataLine, jobdata_lines};
 pub use name::Name;
 pub use numbered::{Numbered, Spreading};
 pub use time::Timestamp;

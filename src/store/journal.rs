@@ -101,7 +101,6 @@ pub(super) fn decode(seq: Seq, bytes: &[u8]) -> Result<Handover, StoreError> {
         not_before: row.not_before,
         analysis: row.analysis,
         jobdata_text: row.jobdata_text,
-        jobdata: None,
         figures,
         experiments: row.experiments,
     })
@@ -170,8 +169,7 @@ impl Store {
 
     /// The first `limit` handovers after `after`, in order; only what is durable.
     ///
-    /// Their `jobdata` is `None`: the fields are parsed from `jobdata_text` by whoever needs them. So are the `figures` of a
-    /// job that a program of format 2 handed over.
+    /// The `figures` of a job that a program of format 2 handed over are `None`: they are in its text.
     pub fn journal(&self, after: Seq, limit: usize) -> Result<Vec<Handover>, StoreError> {
         read(&self.db, after, self.head(), limit)
     }

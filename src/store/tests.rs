@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{
     Analysis, AnalysisStatus, ContentHash, Counter, Handover, JobData, JobFigures, Kind, MessageId, Name,
-    RelPath, Stamp, TOTAL, Value,
+    RelPath, Stamp, TOTAL,
 };
 
 pub(super) const ROOT: RootId = RootId(1);
@@ -27,9 +27,6 @@ pub(super) fn seen(name: &[u8], fileid: u64, hash: u8) -> SeenFile {
 }
 
 pub(super) fn handover(name: &[u8], hash: u8, text: Option<String>) -> Handover {
-    let mut data = JobData::default();
-    data.insert("exitcode", Value::Integer(0));
-    data.insert("events", Value::Integer(10));
     let path = RelPath::from_bytes(name);
     Handover {
         seq: 0,
@@ -43,8 +40,7 @@ pub(super) fn handover(name: &[u8], hash: u8, text: Option<String>) -> Handover 
         not_before: None,
         analysis: Analysis { status: AnalysisStatus::Ok, detail: None },
         jobdata_text: text,
-        jobdata: None,
-        figures: Some(JobFigures::of(&data)),
+        figures: Some(JobFigures::of(&JobData::of("exitcode=0\nevents=10"))),
         experiments: vec!["ATLAS".to_owned()],
     }
 }

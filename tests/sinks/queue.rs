@@ -48,12 +48,7 @@ async fn receive(channel: &Channel, queue: &str, count: usize) -> Vec<Received> 
 }
 
 fn ids(journal: &MemoryJournal, after: Seq) -> Vec<String> {
-    journal
-        .read(SinkName::Amqp, after, usize::MAX)
-        .unwrap()
-        .iter()
-        .map(|handover| handover.id.to_string())
-        .collect()
+    journal.read(after, usize::MAX).unwrap().iter().map(|handover| handover.id.to_string()).collect()
 }
 
 async fn check_body(body: Body, content_type: &str, expected: impl Fn(&Handover) -> Vec<u8>) {
@@ -64,7 +59,7 @@ async fn check_body(body: Body, content_type: &str, expected: impl Fn(&Handover)
     rig.drained(last).await;
     let (_connection, channel) = channel(rabbit()).await;
     let received = receive(&channel, &name, 3).await;
-    for (message, handover) in received.iter().zip(journal.read(SinkName::Amqp, 0, 3).unwrap()) {
+    for (message, handover) in received.iter().zip(journal.read(0, 3).unwrap()) {
         assert_eq!(message.body, expected(&handover));
         let properties = &message.properties;
         assert_eq!(message.id(), handover.id.to_string());
@@ -369,7 +364,7 @@ async fn worker_does_each_job_once() {
         rig.stop().await;
         let after = journal.head().unwrap() - 10;
         let lines = tokio::task::block_in_place(|| work("worker", &file, 10));
-        let expected: Vec<_> = (journal.read(SinkName::Amqp, after, 10).unwrap().iter())
+        let expected: Vec<_> = (journal.read(after, 10).unwrap().iter())
             .map(|handover| format!("{} appeared {}", handover.id, handover.path))
             .collect();
         assert_eq!(lines, expected);

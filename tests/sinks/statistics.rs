@@ -44,7 +44,6 @@ fn broken() -> Handover {
         kind: Kind::Broken,
         analysis: Analysis { status: AnalysisStatus::Truncated, detail: None },
         figures: None,
-        jobdata: None,
         jobdata_text: None,
         ..job(7_000_000)
     }
@@ -63,7 +62,7 @@ async fn redis_has_every_key() {
     let total = |key: &str| format!("{PREFIX}TOTAL/{key}");
     let buffer: Vec<(String, f64)> = redis.zrange_withscores(total("EVENT_BUFFER"), 0, -1).unwrap();
     assert_eq!(buffer.len(), 36, "one entry a job that succeeded");
-    let first = journal.read(SinkName::Redis, 0, 1).unwrap().remove(0);
+    let first = journal.read(0, 1).unwrap().remove(0);
     let member = format!("0_1000_{}", first.id);
     let score = buffer.iter().find(|entry| entry.0 == member).unwrap().1;
     assert!((score - first.detected_at.as_millis() as f64).abs() < 0.5);
@@ -252,7 +251,7 @@ async fn redis_is_looked_after_while_the_rate_rests() {
     let mut redis = server.connect();
     let buffer = format!("{PREFIX}TOTAL/EVENT_BUFFER");
     let soon = journal.push(job(1));
-    let at = journal.read(SinkName::Redis, 0, 1).unwrap()[0].detected_at.as_millis();
+    let at = journal.read(0, 1).unwrap()[0].detected_at.as_millis();
     for part in 0..30 {
         let members: Vec<(i64, String)> =
             (0..10_000).map(|number| (at, format!("{part}-{number}_1_x"))).collect();

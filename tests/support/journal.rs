@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use nfs_scout::dispatch::{Journal, JournalError, SinkName};
 use nfs_scout::model::{
     Analysis, AnalysisStatus, ContentHash, Gain, Handover, JobData, JobFigures, Kind, MessageId, RelPath,
-    Seq, Stamp, Timestamp, Totals, Value,
+    Seq, Stamp, Timestamp, Totals,
 };
 use tokio::sync::watch;
 
@@ -116,7 +116,7 @@ impl Journal for MemoryJournal {
         Ok(self.checked()?.last)
     }
 
-    fn read(&self, _sink: SinkName, after: Seq, limit: usize) -> Result<Vec<Handover>, JournalError> {
+    fn read(&self, after: Seq, limit: usize) -> Result<Vec<Handover>, JournalError> {
         assert!(limit > 0);
         Ok(self
             .checked()?
@@ -176,14 +176,13 @@ impl Journal for MemoryJournal {
 
 /// A job of user `b-<number % 7>`; every tenth failed.
 pub fn job(number: i64) -> Handover {
-    let mut data = JobData::default();
-    data.insert("jobid", Value::Integer(number));
-    data.insert("events", Value::Integer(1000 + number));
-    data.insert("cpuusage", Value::Integer(number));
-    data.insert("diskusage", Value::Text("0.25".to_owned()));
-    data.insert("BOINC_USERID", Value::Integer(number % 7));
-    data.insert("exitcode", Value::Integer(i64::from(number % 10 == 9)));
-    data.insert("run", Value::Text("pp winclusive 7000 10 - pythia8 8.170 default".to_owned()));
+    let (user, exitcode) = (number % 7, i64::from(number % 10 == 9));
+    let jobdata = format!(
+        "jobid={number}\nevents={}\ncpuusage={number}\ndiskusage=0.25\nBOINC_USERID={user}\n\
+         exitcode={exitcode}\nrun=pp winclusive 7000 10 - pythia8 8.170 default\n",
+        1000 + number
+    );
+    let figures = JobFigures::of(&JobData::of(&jobdata));
     let path = RelPath::from(format!("2026/job-{number}.tgz").as_str());
     let hash = ContentHash(*blake3::hash(&number.to_be_bytes()).as_bytes());
     let now = Timestamp::from_system(std::time::SystemTime::now());
@@ -198,9 +197,8 @@ pub fn job(number: i64) -> Handover {
         detected_at: now,
         not_before: None,
         analysis: Analysis { status: AnalysisStatus::Ok, detail: None },
-        jobdata_text: Some(format!("jobid={number}\n")),
-        figures: Some(JobFigures::of(&data)),
-        jobdata: Some(data),
+        figures: Some(figures),
+        jobdata_text: Some(jobdata),
         experiments: if number % 2 == 0 { vec!["ATLAS".to_owned()] } else { Vec::new() },
     }
 }
