@@ -64,7 +64,7 @@ impl std::fmt::Display for Value<'_> {
 }
 
 /// Room for what jobs have is on the stack: every file that is read, and every message, has its fields spelled out for a moment.
-/// On the heap, between what stays of each file, they left holes of 2.5 kB a file.
+/// On the heap, between what stays of each file, they left holes of some 3 kB a file.
 type Fields<'text> = SmallVec<[(&'text str, Value<'text>); 32]>;
 
 /// What a job says of itself: the fields of a text, in the order of their first appearance, later values winning.
