@@ -9,10 +9,10 @@ use std::io;
 use std::sync::LazyLock;
 
 use divan::Bencher;
-use divan::counter::BytesCount;
+use divan::counter::{BytesCount, ItemsCount};
 use flate2::read::MultiGzDecoder;
 use nfs_scout::intake::{Limits, Redaction, read_archive, read_plain};
-use nfs_scout::model::AnalysisStatus;
+use nfs_scout::model::{AnalysisStatus, JobData};
 
 #[path = "../examples/generate/archive.rs"]
 mod archive;
@@ -102,4 +102,11 @@ fn archive(bencher: Bencher, size: Size) {
 #[divan::bench]
 fn compile_redaction() -> Redaction {
     Redaction::default()
+}
+
+/// The lines of a `jobdata` file, each with a key of its own: what one costs must not rise with their number.
+#[divan::bench(args = [16, 4096, 500_000])]
+fn jobdata(bencher: Bencher, lines: u32) {
+    let text = (0..lines).map(|number| format!("key{number}=1")).collect::<Vec<_>>().join("\n");
+    bencher.counter(ItemsCount::new(lines)).bench(|| JobData::of(black_box(&text)).odd_lines());
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::dispatch::{Journal, JournalError, SinkName};
-use crate::model::{Handover, JobData, JobFigures, Seq, Totals};
+use crate::model::{Handover, JobFigures, Seq, Totals};
 use crate::store::{Refused, Store};
 
 /// A store's journal.
@@ -28,8 +28,8 @@ impl Journal for StoreJournal {
         let mut handovers = self.0.journal(after, limit).map_err(JournalError::new)?;
         // No jobs, or those that a program of format 2 handed over.
         for handover in handovers.iter_mut().filter(|handover| handover.figures.is_none()) {
-            let text = handover.jobdata_text.as_deref();
-            handover.figures = text.map(|text| JobFigures::of(&JobData::of(text)));
+            let figures = handover.jobdata().map(|data| JobFigures::of(&data));
+            handover.figures = figures;
         }
         Ok(handovers)
     }
