@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::{join_all, try_join_all};
 use lapin::options::{
     BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueDeclareOptions,
 };
@@ -89,6 +90,13 @@ enum Fate {
     Unacceptable(String),
     /// Not known.
     Lost(SinkError),
+}
+
+/// A message of the window.
+enum Sent {
+    /// Its confirm is to come.
+    UnderWay(PublisherConfirm),
+    Known(Fate),
 }
 
 /// What became of the messages of a batch, from the front.
@@ -188,6 +196,9 @@ impl Queue {
 
     /// Sends what is not kept yet and learns what became of each, with a window of them under way; sends no more after the
     /// first failure.
+    ///
+    /// As many go out together as there is room for: one after the other, each would wait for its turn to be written. And
+    /// what is confirmed already is taken first, so that there is room for more of them.
     async fn send(
         &self,
         session: &Session,
@@ -197,73 +208,78 @@ impl Queue {
     ) -> Vec<(Seq, Fate)> {
         let window = self.window.under_way(batch.len());
         let (mut rest, mut under_way) = (batch.iter(), VecDeque::with_capacity(window));
-        let (mut fates, mut unsent) = (Fates::default(), None);
+        let (mut fates, mut ends) = (Fates::default(), false);
         loop {
-            while unsent.is_none() && !fates.failed && under_way.len() < window {
-                let Some(handover) = rest.next() else { break };
-                if self.kept.contains(&handover.seq) {
-                    under_way.push_back((handover.seq, None));
-                    continue;
-                }
-                match self.publish(session, handover, pulse).await {
-                    Ok(confirm) => under_way.push_back((handover.seq, Some(confirm))),
-                    Err(fate) => unsent = Some((handover.seq, fate)),
-                }
+            let first_is_known = under_way.front_mut().is_some_and(|(_, sent)| self.is_known(sent));
+            if !ends && !first_is_known {
+                let room = window.saturating_sub(under_way.len());
+                let sending = rest.by_ref().take(room).map(|handover| self.publish(session, handover, pulse));
+                under_way.extend(join_all(sending).await);
+                ends = under_way
+                    .iter()
+                    .any(|(_, sent)| matches!(sent, Sent::Known(fate) if *fate != Fate::Kept));
             }
-            let Some((seq, confirm)) = under_way.pop_front() else { break };
-            let fate = match confirm {
-                None => Fate::Kept,
-                Some(confirm) => self.fate_of(session, confirm, fates.lost.as_ref(), pulse).await,
+            let Some((seq, sent)) = under_way.pop_front() else { break };
+            let fate = match (sent, &fates.lost) {
+                (Sent::Known(fate), _) => fate,
+                (Sent::UnderWay(_), Some(lost)) => lost.clone(),
+                (Sent::UnderWay(confirm), None) => self.fate_of(session, confirm, pulse).await,
             };
             fates.push(seq, fate);
+            ends |= fates.failed;
             if !fates.failed {
                 // What cannot be noted is told to the journal at the batch's end.
                 let _ = desk.note(seq);
             }
         }
-        fates.known.extend(unsent);
         fates.known
     }
 
-    async fn publish(
-        &self,
-        session: &Session,
-        handover: &Handover,
-        pulse: &Pulse,
-    ) -> Result<PublisherConfirm, Fate> {
+    /// Gives a message to the connection, unless the broker has it, and waits until it is written.
+    async fn publish(&self, session: &Session, handover: &Handover, pulse: &Pulse) -> (Seq, Sent) {
+        if self.kept.contains(&handover.seq) {
+            return (handover.seq, Sent::Known(Fate::Kept));
+        }
         let body = self.settings.body.encode(handover);
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let queue = self.settings.queue.as_str().into();
         let publishing =
             session.channel.basic_publish("".into(), queue, options, &body, self.properties(handover));
-        match patiently(publishing, self.settings.timeout, pulse, || blocked(session)).await {
-            Some(outcome) => outcome.map_err(|error| self.fate_from(&error)),
-            None => Err(Fate::Lost(self.unconfirmed())),
+        let sent = match patiently(publishing, self.settings.timeout, pulse, || blocked(session)).await {
+            Some(Ok(confirm)) => Sent::UnderWay(confirm),
+            Some(Err(error)) => Sent::Known(self.fate_from(&error)),
+            None => Sent::Known(Fate::Lost(self.unconfirmed())),
+        };
+        (handover.seq, sent)
+    }
+
+    /// Whether it is known what became of a message, without waiting for it.
+    fn is_known(&self, sent: &mut Sent) -> bool {
+        if let Sent::UnderWay(confirm) = sent
+            && let Some(answer) = confirm.now_or_never()
+        {
+            *sent = Sent::Known(self.fate_in(answer));
+        }
+        matches!(sent, Sent::Known(_))
+    }
+
+    /// Waits for a confirm.
+    async fn fate_of(&self, session: &Session, confirm: PublisherConfirm, pulse: &Pulse) -> Fate {
+        match patiently(confirm, self.settings.timeout, pulse, || blocked(session)).await {
+            Some(answer) => self.fate_in(answer),
+            None => Fate::Lost(self.unconfirmed()),
         }
     }
 
-    /// Waits for a confirm; once one is lost, takes only those that are there already.
-    async fn fate_of(
-        &self,
-        session: &Session,
-        mut confirm: PublisherConfirm,
-        lost: Option<&Fate>,
-        pulse: &Pulse,
-    ) -> Fate {
-        let answer = match ((&mut confirm).now_or_never(), lost) {
-            (None, Some(lost)) => return lost.clone(),
-            (None, None) => patiently(confirm, self.settings.timeout, pulse, || blocked(session)).await,
-            (answer, _) => answer,
-        };
+    fn fate_in(&self, answer: lapin::Result<Confirmation>) -> Fate {
         match answer {
-            Some(Ok(Confirmation::Ack(None))) => Fate::Kept,
-            Some(Ok(Confirmation::Ack(Some(_)))) => Fate::Returned,
-            Some(Ok(Confirmation::Nack(_))) => Fate::Nacked,
-            Some(Ok(Confirmation::NotRequested)) => {
+            Ok(Confirmation::Ack(None)) => Fate::Kept,
+            Ok(Confirmation::Ack(Some(_))) => Fate::Returned,
+            Ok(Confirmation::Nack(_)) => Fate::Nacked,
+            Ok(Confirmation::NotRequested) => {
                 Fate::Lost(SinkError::Unreachable("the channel does not confirm".to_owned()))
             }
-            Some(Err(error)) => self.fate_from(&error),
-            None => Fate::Lost(self.unconfirmed()),
+            Err(error) => self.fate_from(&error),
         }
     }
 
@@ -297,17 +313,15 @@ impl Queue {
             session.broadcast = self.open_broadcast(&session.connection).await;
         }
         let Broadcast::Open(channel) = &session.broadcast else { return };
-        let copying = async {
-            for handover in batch {
-                let body = self.settings.body.encode(handover);
-                let name = ShortString::from(exchange.as_str());
-                let (options, properties) = (BasicPublishOptions::default(), self.properties(handover));
-                channel.basic_publish(name, "".into(), options, &body, properties).await?;
-            }
-            Ok::<_, lapin::Error>(())
+        let publish = |handover| async move {
+            let body = self.settings.body.encode(handover);
+            let name = ShortString::from(exchange.as_str());
+            let (options, properties) = (BasicPublishOptions::default(), self.properties(handover));
+            channel.basic_publish(name, "".into(), options, &body, properties).await
         };
+        let copying = try_join_all(batch.iter().map(publish));
         let reason = match timeout(BROADCAST_PATIENCE, copying).await {
-            Ok(Ok(())) => return,
+            Ok(Ok(_)) => return,
             Ok(Err(error)) => self.explain(&error).to_string(),
             Err(_) => "no answer in time".to_owned(),
         };

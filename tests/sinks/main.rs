@@ -10,7 +10,7 @@ mod statistics;
 mod support;
 mod together;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
