@@ -110,3 +110,16 @@ fn jobdata(bencher: Bencher, lines: u32) {
     let text = (0..lines).map(|number| format!("key{number}=1")).collect::<Vec<_>>().join("\n");
     bencher.counter(ItemsCount::new(lines)).bench(|| JobData::of(black_box(&text)).odd_lines());
 }
+
+/// The same of what takes secrets out of them: of lines that name one, of odd ones, and of as many others.
+#[divan::bench(args = [16, 4096, 500_000])]
+fn redact(bencher: Bencher, lines: u32) {
+    let line = |number| match number % 4 {
+        0 => format!("k{number}=TOKEN:abcdefgh{number}"),
+        1 => "odd".to_owned(),
+        _ => format!("key{number}=1"),
+    };
+    let text = (0..lines).map(line).collect::<Vec<_>>().join("\n");
+    let redaction = Redaction::default();
+    bencher.counter(ItemsCount::new(lines)).bench(|| redaction.redact(black_box(&text)));
+}

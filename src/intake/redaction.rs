@@ -65,7 +65,7 @@ impl Redaction {
     /// A line's value goes if its key matches, if it names a matching key itself (two lines run together for want of a
     /// newline, options of a program), or if it repeats the value of a matching key. Line ends become LF.
     #[must_use]
-    pub(super) fn redact(&self, text: &str) -> String {
+    pub fn redact(&self, text: &str) -> String {
         let echoes = self.echoes(text);
         let mut redacted = String::with_capacity(text.len());
         for (number, line) in jobdata_lines(text).enumerate() {
@@ -213,14 +213,6 @@ mod tests {
         assert_eq!(Redaction::new(&[]).unwrap().redact("TOKEN=2"), "TOKEN=2");
         let error = Redaction::new(&["ok".to_owned(), "a[".to_owned()]).unwrap_err();
         assert_eq!(error.pattern, "a[");
-    }
-
-    #[test]
-    fn half_a_million_lines_take_no_time() {
-        let lines: Vec<_> = (0..500_000).map(|n| format!("k{n}=TOKEN:abcdefgh{n}\nodd")).collect();
-        let started = std::time::Instant::now();
-        assert!(!Redaction::default().redact(&lines.join("\n")).contains("abcdefgh"));
-        assert!(started.elapsed() < std::time::Duration::from_secs(60));
     }
 
     proptest! {
