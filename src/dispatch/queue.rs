@@ -100,6 +100,13 @@ enum Sent {
     Known(Fate),
 }
 
+impl Sent {
+    /// Whether the broker is known not to have it.
+    fn has_failed(&self) -> bool {
+        matches!(self, Self::Known(fate) if *fate != Fate::Kept)
+    }
+}
+
 /// What became of the messages of a batch, from the front.
 #[derive(Default)]
 struct Fates {
@@ -210,16 +217,14 @@ impl Queue {
     ) -> Vec<(Seq, Fate)> {
         let window = self.window.under_way(batch.len());
         let (mut rest, mut under_way) = (batch.iter(), VecDeque::with_capacity(window));
-        let (mut fates, mut ends) = (Fates::default(), false);
+        let mut fates = Fates::default();
         loop {
             let first_is_known = under_way.front_mut().is_some_and(|(_, sent)| self.is_known(sent));
-            if !ends && !first_is_known {
+            let any_failed = fates.failed || under_way.iter().any(|(_, sent)| sent.has_failed());
+            if !any_failed && !first_is_known {
                 let room = window.saturating_sub(under_way.len());
                 let sending = rest.by_ref().take(room).map(|handover| self.publish(session, handover, pulse));
                 under_way.extend(join_all(sending).await);
-                ends = under_way
-                    .iter()
-                    .any(|(_, sent)| matches!(sent, Sent::Known(fate) if *fate != Fate::Kept));
             }
             let Some((seq, sent)) = under_way.pop_front() else { break };
             let fate = match (sent, &fates.lost) {
@@ -228,7 +233,6 @@ impl Queue {
                 (Sent::UnderWay(confirm), None) => self.fate_of(session, confirm, pulse).await,
             };
             fates.push(seq, fate);
-            ends |= fates.failed;
             if !fates.failed {
                 // What cannot be noted is told to the journal at the batch's end.
                 let _ = desk.note(seq);
