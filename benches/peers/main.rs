@@ -1,7 +1,7 @@
 //! `nfs-scout` against what people use instead: what each costs, and which files it loses, doubles or hands over half.
 //!
 //! ```text
-//! cargo bench --bench peers                               everything, and the tables: some 40 minutes
+//! cargo bench --bench peers                               everything, and the tables: some 50 minutes
 //! cargo bench --bench peers -- --write                    the same, and renews the tables of docs/nfs.md
 //! cargo bench --bench peers -- --last --write             from what the last run measured, without another
 //! cargo bench --bench peers -- --only local --files 20000 --interval 5s    a first idea in some minutes
