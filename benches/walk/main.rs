@@ -8,9 +8,9 @@
 //!
 //! As root, with the packages that `tests/run install` installs: it runs in guest kernels of `tests/nfs`, for each version of
 //! the protocol one for the server and one for the client, since a server is another machine. What the server sends is late by
-//! the round-trip time, beside what it takes anyway: without a delay `find`, one RPC after the other, took 0.24 to 0.34 ms for each
-//! (four shortest walks). Each walk begins with a fresh mount and dropped caches. nfs-scout's is `run --once --baseline` with an empty state directory: it puts every name on
-//! record.
+//! the round-trip time, beside what it takes anyway: without a delay `find`, one RPC after the other, took 0.43 to 0.47 ms for
+//! each (two shortest walks). Each walk begins with a fresh mount and dropped caches. nfs-scout's is `run --once --baseline`
+//! with an empty state directory: it puts every name on record.
 //!
 //! RPCs are counted by the client's kernel. The least that a walk can cost is one LOOKUP and one ACCESS a directory, and
 //! the READDIRs that its names take.
