@@ -101,7 +101,7 @@ enum Sent {
 }
 
 impl Sent {
-    /// Whether the broker is known not to have it.
+    /// Whether it is known that the broker did not confirm it.
     fn has_failed(&self) -> bool {
         matches!(self, Self::Known(fate) if *fate != Fate::Kept)
     }
