@@ -15,9 +15,9 @@
 //! RPCs are counted by the client's kernel. The least that a walk can cost is one LOOKUP and one ACCESS a directory, and
 //! the READDIRs that its names take.
 //!
-//! A guest has one slow CPU, which client and walker share, and keeps to one of this machine's: let nothing else run. nfs-scout's
-//! walks at 0 and 2 ms take what that CPU takes. The times
-//! vary by half, so of several walks in turn the shortest counts, for each walker.
+//! A guest has one slow CPU, which client and walker share, and keeps to one of this machine's: let nothing else run.
+//! nfs-scout's walks at 0 and 2 ms take what that CPU takes. The times vary by a third, so of several walks in turn the shortest
+//! counts, for each walker.
 #![expect(clippy::unwrap_used, reason = "a bench ends with the first thing that its own machinery cannot do")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a report, and progress")]
 
