@@ -12,8 +12,10 @@ use crate::mount::{FileKind, FileStat, MountError};
 use crate::rules::Judgement;
 use crate::store::{Content, DirId, SeenFile, StoreError, WaitReason, WaitRow};
 
-/// RPCs that reading a file costs beside the first look at it: ACCESS or OPEN, two more looks, READ, CLOSE.
-const READ_RPCS: u32 = 4;
+/// RPCs that reading a file costs beside the first look at it, as counted on Linux: two more looks, READ, and on NFSv3
+/// ACCESS and the look that opening takes, on v4.2 OPEN and CLOSE. A file beyond `rsize` costs more READs; those are not
+/// for looking.
+const READ_RPCS: u32 = 5;
 
 /// What a file of a listing means for the schedule.
 #[derive(Clone, Copy)]

@@ -232,11 +232,11 @@ impl Engine {
         // but the first guess at a rate hangs on it.
         let guess = is_first.then(|| began.wall.since(stamp.mtime));
         let readdirs = 1 + u32::try_from(listing.entries.len() / NAMES_A_READDIR).unwrap_or(u32::MAX - 1);
-        // One that was held open may have been renamed: one look for each name of its path.
-        let depth = u32::try_from(self.table.path(dir).components().count()).unwrap_or(u32::MAX);
-        let path_rpcs = if is_first { 0 } else { depth };
-        // The look itself, and ACCESS.
-        Sighting { arrivals: 0, changed, changed_ago: least.max(guess), rpcs: 2 + path_rpcs + readdirs }
+        // Finding it and ACCESS; later the look, opening it, ACCESS if it changed, and one look for each name of its
+        // path: what is held open may have been renamed. Counted on Linux, NFSv3 and v4.2.
+        let depth = || u32::try_from(self.table.path(dir).components().count()).unwrap_or(u32::MAX);
+        let besides = if is_first { 2 } else { 2 + u32::from(changed) + depth() };
+        Sighting { arrivals: 0, changed, changed_ago: least.max(guess), rpcs: besides + readdirs }
     }
 
     /// Notes what the stamp says of the server's clock and of the listing under it.

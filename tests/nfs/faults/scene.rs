@@ -120,6 +120,15 @@ impl Scene {
         self.agent.as_ref().map(Running::stderr).unwrap_or_default()
     }
 
+    /// All that tells why the agent does not do what it should: what it wrote, what it says of itself, what its mount
+    /// was asked, and where its threads are.
+    fn circumstances(&self) -> String {
+        let report = ask(&self.state.join("control.sock")).map(|report| format!("{report:#}"));
+        let threads = self.agent.as_ref().map(Running::threads).unwrap_or_default();
+        let (log, rpcs) = (self.log(), self.mount.rpcs());
+        format!("{log}{}\nRPCs since it was mounted: {rpcs}\n{threads}", report.unwrap_or_default())
+    }
+
     /// Waits until the log holds one of these texts, which `|` parts.
     #[track_caller]
     pub(super) fn wait_for_log(&self, texts: &str, limit: Duration) {
@@ -163,7 +172,7 @@ impl Scene {
         let started = Instant::now();
         while !self.events().contains_key(&path) {
             let late = started.elapsed() > limit;
-            assert!(!late, "{path} was not handed over within {limit:?}\n{}", self.log());
+            assert!(!late, "{path} was not handed over within {limit:?}\n{}", self.circumstances());
             sleep(Duration::from_millis(50));
         }
     }
@@ -208,7 +217,8 @@ impl Scene {
             if missing.is_empty() {
                 return;
             }
-            assert!(started.elapsed() < limit, "lost: {missing:?} of {}\n{}", there.len(), self.log());
+            let late = started.elapsed() >= limit;
+            assert!(!late, "lost: {missing:?} of {}\n{}", there.len(), self.circumstances());
             sleep(Duration::from_millis(100));
         }
     }

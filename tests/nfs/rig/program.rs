@@ -122,6 +122,18 @@ impl Running {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Where each of its threads is in the kernel, as far as that tells: a call that hangs is seen here.
+    pub(crate) fn threads(&self) -> String {
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.child.id()));
+        let of = |task: &Path, file: &str| fs::read_to_string(task.join(file)).unwrap_or_default();
+        let tasks = fs::read_dir(tasks).into_iter().flatten().flatten().map(|task| task.path());
+        let told = tasks.map(|task| {
+            let [name, place, call] = ["comm", "wchan", "syscall"].map(|file| of(&task, file));
+            format!("{} in {place}, system call {}\n{}", name.trim(), call.trim(), of(&task, "stack"))
+        });
+        told.collect()
+    }
+
     /// Sends a signal, for example `Signal::HUP`.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
