@@ -215,10 +215,16 @@ impl Engine {
 
     /// What to do next, and on which root; `None` if nothing can be done before [`Engine::next_wake`] or an outcome.
     pub(super) fn next_job(&mut self, now: Now) -> Option<(usize, Job)> {
-        self.next_root_job(now)
+        let (root, job) = self
+            .next_root_job(now)
             .or_else(|| self.next_pass_file(now))
             .or_else(|| self.next_waiting_file(now))
-            .or_else(|| self.next_look(now))
+            .or_else(|| self.next_look(now))?;
+        let asks_server = !matches!(job, Job::Check { .. });
+        if let Some(root) = self.roots.get_mut(root).filter(|_| asks_server) {
+            root.silence.asked(now.steady);
+        }
+        Some((root, job))
     }
 
     /// How long a job is likely to take on a root, if that is known: a look that finds nothing new is one round trip, a
@@ -490,11 +496,12 @@ impl Engine {
         }
     }
 
-    /// Ends a call on a root.
+    /// Ends a call on a root that its server answered.
     pub(super) fn leave(&mut self, root: usize, now: Now) {
         if let Some(root) = self.roots.get_mut(root) {
-            root.silent_since = now.steady;
             root.in_flight = root.in_flight.saturating_sub(1);
+            // A one-shot run waits for each call, an agent goes on with others.
+            root.silence.answered(self.settings.once && root.in_flight > 0, now.steady);
         }
     }
 

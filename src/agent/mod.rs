@@ -34,6 +34,7 @@ mod round;
 mod run;
 mod service;
 mod settings;
+mod silence;
 #[cfg(test)]
 mod simulation;
 mod table;

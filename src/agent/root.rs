@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::agenda::Agenda;
 use super::engine::{Engine, Settings};
 use super::job::Job;
+use super::silence::{SILENT_AFTER, Silence};
 use super::table::Directory;
 use crate::clock::Now;
 use crate::event::Event;
@@ -26,9 +27,6 @@ const SAVE_EVERY: Duration = Duration::from_secs(60);
 
 /// How often directories are looked for that have been gone for long.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
-
-/// How long calls may be silent before it is said.
-const HANGS_AFTER: Duration = Duration::from_secs(10);
 
 /// A watched root.
 #[derive(Debug)]
@@ -49,9 +47,9 @@ pub(super) struct Root {
     pub(super) calling: bool,
     /// Calls under way.
     pub(super) in_flight: usize,
-    /// Steady time since when calls are under way and none has returned.
-    pub(super) silent_since: Timestamp,
-    /// Whether the silence was reported.
+    /// Whether its server answers.
+    pub(super) silence: Silence,
+    /// Whether its silence was reported.
     pub(super) hangs: bool,
     /// When its directories are due.
     pub(super) agenda: Agenda,
@@ -83,7 +81,7 @@ impl Root {
             next_call: Timestamp::default(),
             calling: false,
             in_flight: 0,
-            silent_since: now.steady,
+            silence: Silence::default(),
             hangs: false,
             agenda: Agenda::new(settings, now.steady.as_millis().unsigned_abs()),
             save_at: now.steady.plus(SAVE_EVERY),
@@ -96,6 +94,11 @@ impl Root {
             brake: Brake::new(settings.max_in_flight.get(), now.steady),
             stuck: Stuck::default(),
         }
+    }
+
+    /// Whether it is there, and on a server.
+    fn is_far(&self) -> bool {
+        self.tree.as_ref().is_some_and(|tree| tree.identity().is_network())
     }
 
     /// Whether a call on it could be started now.
@@ -155,7 +158,8 @@ impl Engine {
         opened: Result<Arc<Tree>, MountError>,
         now: Now,
     ) -> Result<(), StoreError> {
-        self.called(number, now);
+        self.leave(number, now);
+        self.call_later(number, now);
         match opened {
             Ok(tree) => match self.objection(number, tree.identity()) {
                 None => return self.found(number, tree, now),
@@ -173,7 +177,12 @@ impl Engine {
         checked: Result<bool, MountError>,
         now: Now,
     ) -> Result<(), StoreError> {
-        self.called(number, now);
+        match self.roots.get_mut(number) {
+            // It asked no server.
+            Some(root) if root.is_far() => root.in_flight = root.in_flight.saturating_sub(1),
+            _ => self.leave(number, now),
+        }
+        self.call_later(number, now);
         match checked {
             Ok(true) => {
                 self.check_budget();
@@ -219,8 +228,7 @@ impl Engine {
         Ok(())
     }
 
-    fn called(&mut self, number: usize, now: Now) {
-        self.leave(number, now);
+    fn call_later(&mut self, number: usize, now: Now) {
         let pause =
             if self.settings.once { Duration::MAX } else { (self.settings.interval / 4).min(MAX_CHECK) };
         if let Some(root) = self.roots.get_mut(number) {
@@ -322,6 +330,7 @@ impl Engine {
     /// Stops looking at a root; says why, once.
     pub(super) fn lose(&mut self, number: usize, reason: String) {
         let Some(root) = self.roots.get_mut(number) else { return };
+        root.silence = Silence::default();
         let tree = root.tree.take();
         self.watched.leave(number);
         if let Some(tree) = tree {
@@ -391,20 +400,19 @@ impl Engine {
         }
     }
 
-    /// Says when calls to a root are under way and none has returned for long, and when they return again.
+    /// Says when the server of a root has not answered for long, and when it answers again.
     ///
     /// A one-shot run goes on without such a root when its patience is at its end.
     pub(super) fn watch_for_silence(&mut self, now: Now) {
         self.take_back_rounds(now);
         let mut given_up = Vec::new();
         for (number, root) in self.roots.iter_mut().enumerate() {
-            if root.in_flight == 0 {
-                root.silent_since = now.steady;
-            }
             let has_room = root.has_room() || root.tree.is_none();
             root.stuck.observe(has_room, root.in_flight, now.steady);
-            let silent = now.steady.since(root.silent_since);
-            let hangs = silent >= HANGS_AFTER;
+            let tree = root.tree.as_ref();
+            let answers = || tree.and_then(|tree| tree.rpcs()).map(|rpcs| rpcs.total());
+            let silent = root.silence.lasts(now.steady, answers);
+            let hangs = silent >= SILENT_AFTER;
             if self.settings.once && silent >= self.settings.patience && root.lost.is_none() {
                 given_up.push((number, silent));
             }

@@ -167,7 +167,11 @@ fn root_report(root: &Root, now: Now) -> RootReport {
         lost,
         walked: root.row.walked,
         calls: root.in_flight as u64,
-        silent_s: root.hangs.then(|| now.steady.since(root.silent_since).as_secs_f64()),
+        silent_s: root
+            .silence
+            .since()
+            .filter(|_| root.hangs)
+            .map(|since| now.steady.since(since).as_secs_f64()),
         ..RootReport::default()
     }
 }

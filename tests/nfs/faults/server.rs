@@ -4,11 +4,12 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::scene::{Scene, files, put_job, write_job};
 use super::told::Page;
 use super::{END, FAULT, INTERVAL, ON_DISK, RECONNECT, SOON};
-use crate::rig::{MEASURED, disk, server};
+use crate::rig::{self, MEASURED, Mount, agent, disk, server};
 use crate::trial::{ALL, BOTH, Case, Trial};
 
 /// The disk that can fail holds ext4.
@@ -18,6 +19,8 @@ pub(super) fn trials() -> Vec<Trial> {
     let each = |what, cases, body| Trial::each("faults", what, cases, body);
     [
         each("server_hangs", &BOTH, server_hangs),
+        each("server_hangs_and_workers_are_left", &BOTH, server_hangs_and_workers_are_left),
+        each("large_file_takes_long", &BOTH, large_file_takes_long),
         each("packets_are_lost", &BOTH, packets_are_lost),
         each("server_forgets_its_clients", &ON_DISK, server_forgets_its_clients),
         each("server_forgets_whose_state_it_was", &ON_EXT4[1..], server_forgets_whose_state_it_was),
@@ -56,6 +59,37 @@ fn server_hangs(case: Case) {
     page.is_well(&scene);
     scene.is_whole();
     assert_eq!(scene.root_state(), None);
+}
+
+/// There are fewer directories than workers: what asks no server still returns, and is no sign of life.
+fn server_hangs_and_workers_are_left(case: Case) {
+    let mut scene = Scene::start(case, "", &["a", "b"]);
+    scene.during(|scene| {
+        server::stop();
+        scene.wait_for_log("does not answer", SOON);
+        assert!(scene.root_state().is_some(), "the status tells");
+        server::start();
+        server::end_grace();
+    });
+    scene.recovers_within(RECONNECT);
+    scene.is_whole();
+    assert_eq!(scene.root_state(), None);
+}
+
+/// Nothing but the reading of one file is under way for longer than a server may be silent: it answers all the time.
+fn large_file_takes_long(case: Case) {
+    const SILENT_AFTER: Duration = Duration::from_secs(10);
+    let mount = Mount::new(case, "rsize=65536");
+    let mut agent = agent::start(&mount, &agent::new_state(), &["--interval", "1s", "--settle", "0s"]);
+    rig::eventually("the first walk", SOON, || agent.stderr().contains("Looked at every directory"));
+    server::narrow(1000);
+    let began = Instant::now();
+    fs::write(mount.server_path().join("frame.exr"), vec![1; 2_500_000]).unwrap();
+    agent.wait_for_stdout(SOON * 3, |text| text.contains("frame.exr"));
+    println!("{MEASURED}reading took {:.1} s", began.elapsed().as_secs_f64());
+    assert!(began.elapsed() > SILENT_AFTER + INTERVAL, "this shows nothing");
+    let said = agent.terminate(END).expect_code(0).stderr;
+    assert!(!said.contains("does not answer"), "{said}");
 }
 
 fn packets_are_lost(case: Case) {

@@ -69,6 +69,12 @@ fn delay(device: &str, time: Duration) {
     tool("tc", &["qdisc", "replace", "dev", device, "root", "netem", "delay", &time, "limit", "100000"]);
 }
 
+/// Lets no more than so many kilobits a second through the wire.
+pub(crate) fn narrow(kilobits: u32) {
+    let rate = format!("{kilobits}kbit");
+    tool("tc", &["qdisc", "replace", "dev", "lo", "root", "netem", "rate", &rate, "limit", "100000"]);
+}
+
 /// Drops this share of the packets in both directions: 100 for a cable that was pulled, 0 for a sound one.
 pub(crate) fn lose_percent(share: u8) {
     let share = format!("{share}%");
