@@ -67,7 +67,8 @@ impl Policy for Ours {
             arrivals: look.arrivals,
             changed: look.changed,
             changed_ago: look.changed_ago.map(|ago| Duration::from_secs_f64(ago.max(0.0))),
-            rpcs: look.rpcs,
+            rpcs: look.rpcs - look.arrivals,
+            file_rpcs: look.arrivals,
         };
         self.schedule.looked(self.slot(dir), timestamp(began), &sighting);
     }

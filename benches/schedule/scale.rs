@@ -93,7 +93,8 @@ fn drive(
             arrivals,
             changed: arrivals > 0,
             changed_ago: Some(Duration::from_secs(if arrivals > 0 { 5 } else { 600 })),
-            rpcs: 1 + 2 * arrivals,
+            rpcs: 1 + arrivals,
+            file_rpcs: arrivals,
         };
         schedule.looked(slot, timestamp(*now), &sighting);
         made += 1;

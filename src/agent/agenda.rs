@@ -248,7 +248,7 @@ impl Agenda {
         match &mut self.run {
             None => self.schedule.looked(slot, began, sighting),
             Some(run) => {
-                let beyond_the_look = u64::from(sighting.rpcs).saturating_sub(1);
+                let beyond_the_look = u64::from(sighting.cost()).saturating_sub(1);
                 run.left = run.left.map(|left| left.saturating_sub(beyond_the_look));
                 run.seen.push((slot, began, Some(*sighting)));
             }

@@ -57,7 +57,7 @@ impl Engine {
         let Some(pass) = ours else { return };
         pass.under_way = pass.under_way.saturating_sub(1);
         pass.conclusive &= recorded;
-        pass.sighting.rpcs += cost.rpcs;
+        pass.sighting.file_rpcs += cost.rpcs;
         pass.sighting.arrivals += u32::from(cost.arrived);
         self.finish_pass_if_done(dir, now);
     }

@@ -236,7 +236,8 @@ impl Engine {
         // path: what is held open may have been renamed. Counted on Linux, NFSv3 and v4.2.
         let depth = || u32::try_from(self.table.path(dir).components().count()).unwrap_or(u32::MAX);
         let besides = if is_first { 2 } else { 2 + u32::from(changed) + depth() };
-        Sighting { arrivals: 0, changed, changed_ago: least.max(guess), rpcs: besides + readdirs }
+        let (changed_ago, rpcs) = (least.max(guess), besides + readdirs);
+        Sighting { changed, changed_ago, rpcs, ..Sighting::default() }
     }
 
     /// Notes what the stamp says of the server's clock and of the listing under it.

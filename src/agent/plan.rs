@@ -159,7 +159,11 @@ fn walk(tree: &Arc<Tree>) -> Result<(u64, Traffic), PlanError> {
         files += seen.files;
         let slot = schedule.insert(None, now.steady);
         let changed_ago = Some(now.wall.since(seen.stamp.mtime));
-        schedule.looked(slot, now.steady, &Sighting { arrivals: 0, changed: true, changed_ago, rpcs: 1 });
+        schedule.looked(
+            slot,
+            now.steady,
+            &Sighting { changed: true, changed_ago, rpcs: 1, ..Sighting::default() },
+        );
         rates.push(schedule.lasting_rate(slot));
     })?;
     walked.root?;

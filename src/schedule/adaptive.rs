@@ -198,12 +198,11 @@ impl Schedule {
         let Some(before) = self.in_use(slot.0).copied() else { return };
         let first = !before.is(LOOKED);
         let silent = before.silent(began);
-        self.charge(first, silent, sighting.rpcs);
+        self.charge(first, silent, sighting.cost());
         let arrivals = if first { self.meet(slot.0, sighting) } else { self.learn(slot.0, silent, sighting) };
         if let Some(directory) = self.in_use_mut(slot.0) {
             if sighting.changed && !first {
-                let listing = sighting.rpcs.saturating_sub(1).saturating_sub(sighting.arrivals);
-                let listing = u16::try_from(listing).unwrap_or(u16::MAX);
+                let listing = u16::try_from(sighting.rpcs.saturating_sub(1)).unwrap_or(u16::MAX);
                 directory.listing = directory.listing.midpoint(listing.saturating_add(1));
             }
             directory.set(AGAIN, !first);

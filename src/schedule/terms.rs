@@ -37,8 +37,17 @@ pub struct Sighting {
     pub changed: bool,
     /// How long before the look the directory last changed, as far as the server's stamps tell.
     pub changed_ago: Option<Duration>,
-    /// What the look cost, its GETATTR included.
+    /// What the look cost, its GETATTR and its listing included.
     pub rpcs: u32,
+    /// What its files cost beside: each of them once, however often the directory is looked at.
+    pub file_rpcs: u32,
+}
+
+impl Sighting {
+    /// RPCs in all.
+    pub(crate) fn cost(&self) -> u32 {
+        self.rpcs.saturating_add(self.file_rpcs)
+    }
 }
 
 /// What the schedule knows and expects of a directory: for `status`.

@@ -96,9 +96,9 @@ impl World {
         let before = self.last[index].replace(look.began);
         let (arrivals, ago) = self.arrivals(index, before, look.began);
         let changed = arrivals > 0 || before.is_none();
-        let rpcs = 1 + if changed { self.listing + arrivals } else { 0 };
-        let sighting = Sighting { arrivals, changed, changed_ago: ago, rpcs };
-        self.looks.push(Look { rpcs, ..look });
+        let rpcs = 1 + if changed { self.listing } else { 0 };
+        let sighting = Sighting { arrivals, changed, changed_ago: ago, rpcs, file_rpcs: arrivals };
+        self.looks.push(Look { rpcs: sighting.cost(), ..look });
         self.schedule.looked(look.slot, at(look.began), &sighting);
     }
 

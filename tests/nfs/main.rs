@@ -7,7 +7,8 @@
 //!
 //! To add a trial: write a function that takes a [`trial::Case`] and panics when something does not hold, and add it to
 //! the list at the top of its file: `facts` needs no agent, `agent` runs the real binary, `costs`, `options` and
-//! `comparison` count its RPCs, `doctor` plants faults for the subcommand of that name, `faults` are what befalls it. The tools are in `rig`.
+//! `comparison` count its RPCs, `doctor` plants faults for the subcommand of that name, `faults` and `server` are what
+//! befalls it. The tools are in `rig`.
 //!
 //! For a long run: `NFS_RIG_RACES=1000 NFS_RIG_PATIENCE=10 tests/run nfs race`, two minutes a case, or
 //! `NFS_RIG_FILES=200000 NFS_RIG_PATIENCE=4 tests/run nfs large`. All limits are so many times longer then.

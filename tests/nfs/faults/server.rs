@@ -16,7 +16,7 @@ use crate::trial::{ALL, BOTH, Case, Trial};
 const ON_EXT4: [Case; 2] = [ALL[1], ALL[4]];
 
 pub(super) fn trials() -> Vec<Trial> {
-    let each = |what, cases, body| Trial::each("faults", what, cases, body);
+    let each = |what, cases, body| Trial::each("server", what, cases, body);
     [
         each("server_hangs", &BOTH, server_hangs),
         each("server_hangs_and_workers_are_left", &BOTH, server_hangs_and_workers_are_left),
