@@ -8,16 +8,16 @@
 //!
 //! As root, with the packages that `tests/run install` installs: it runs in guest kernels of `tests/nfs`, for each version of
 //! the protocol one for the server and one for the client, since a server is another machine. What the server sends is late by
-//! the round-trip time, beside what it takes anyway: without a delay `find`, one RPC after the other, took 0.43 to 0.47 ms for
-//! each (two shortest walks). Each walk begins with a fresh mount and dropped caches. nfs-scout's is `run --once --baseline`
+//! the round-trip time, beside what it takes anyway: without a delay `find`, one RPC after the other, took 0.39 to 0.53 ms for
+//! each (four shortest walks). Each walk begins with a fresh mount and dropped caches. nfs-scout's is `run --once --baseline`
 //! with an empty state directory: it puts every name on record.
 //!
 //! RPCs are counted by the client's kernel. The least that a walk can cost is one LOOKUP and one ACCESS a directory, and
 //! the READDIRs that its names take.
 //!
 //! A guest has one slow CPU, which client and walker share, and keeps to one of this machine's: let nothing else run.
-//! nfs-scout's walks at 0 and 2 ms take what that CPU takes. The times vary by a third, so of several walks in turn the shortest
-//! counts, for each walker.
+//! nfs-scout's walks at 0 and 2 ms take what that CPU takes. Its times vary up to threefold there (v4.2, 0 ms: 0.9 to 2.6 s), so of
+//! several walks in turn the shortest counts, for each walker.
 #![expect(clippy::unwrap_used, reason = "a bench ends with the first thing that its own machinery cannot do")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a report, and progress")]
 

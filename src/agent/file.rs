@@ -13,8 +13,8 @@ use crate::rules::Judgement;
 use crate::store::{Content, DirId, SeenFile, StoreError, WaitReason, WaitRow};
 
 /// RPCs that reading a file costs beside the first look at it, as counted on Linux: two more looks, READ, and on NFSv3
-/// ACCESS and the look that opening takes, on v4.2 OPEN and CLOSE. A file beyond `rsize` costs more READs; those are not
-/// for looking.
+/// ACCESS and the look that opening takes, on v4.2 OPEN and CLOSE. A file beyond `rsize` costs more READs, which are not
+/// for looking. Nothing is counted of a file that waits and is read later than at the look that found it.
 const READ_RPCS: u32 = 5;
 
 /// What a file of a listing means for the schedule.

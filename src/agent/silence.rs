@@ -43,8 +43,8 @@ impl Silence {
     /// How long that is; `answers` gives the kernel's count, if there is one.
     pub(super) fn lasts(&mut self, now: Timestamp, answers: impl FnOnce() -> Option<u64>) -> Duration {
         let lasts = self.since.map_or(Duration::ZERO, |since| now.since(since));
-        let is_told = self.count.is_some_and(|(at, _)| now.since(at) < LOOKED_AT_EVERY);
-        if lasts < IN_DOUBT_AFTER || is_told {
+        let is_recent = self.count.is_some_and(|(at, _)| now.since(at) < LOOKED_AT_EVERY);
+        if lasts < IN_DOUBT_AFTER || is_recent {
             return lasts;
         }
         let count = answers();

@@ -114,7 +114,7 @@ pub struct RootReport {
     pub oldest_look_s: Option<f64>,
     /// Calls on it under way.
     pub calls: u64,
-    /// How long none of them has returned, in seconds; `null` unless it is silent.
+    /// How long its server has not answered, in seconds; `null` unless it is silent.
     pub silent_s: Option<f64>,
 }
 
