@@ -248,10 +248,17 @@ impl Agenda {
         match &mut self.run {
             None => self.schedule.looked(slot, began, sighting),
             Some(run) => {
-                let beyond_the_look = u64::from(sighting.cost()).saturating_sub(1);
-                run.left = run.left.map(|left| left.saturating_sub(beyond_the_look));
+                run.spend(sighting.cost().saturating_sub(1));
                 run.seen.push((slot, began, Some(*sighting)));
             }
+        }
+    }
+
+    /// Pays `rpcs` for a file that was looked at apart from its directory: one that waited.
+    pub(super) fn pay_file(&mut self, now: Timestamp, rpcs: u32) {
+        match &mut self.run {
+            None => self.schedule.pay_file(now, rpcs),
+            Some(run) => run.spend(rpcs),
         }
     }
 
@@ -378,6 +385,11 @@ impl Agenda {
 }
 
 impl OneRun {
+    /// Takes from the budget what was spent beyond the RPCs of looks.
+    fn spend(&mut self, rpcs: u32) {
+        self.left = self.left.map(|left| left.saturating_sub(rpcs.into()));
+    }
+
     fn take(&mut self, schedule: &mut Schedule, now: Timestamp) -> Option<Slot> {
         if self.pacer.next() > now {
             return None;
@@ -495,6 +507,45 @@ mod tests {
             agenda.appoint(DirId(dir), Some(at(60_010)));
         }
         assert!((agenda.needed_rate() - 1.5 * needed).abs() < 1e-9);
+    }
+
+    #[test]
+    fn files_that_waited_are_paid_for_out_of_the_same_budget() {
+        let terms = Terms { promise: Duration::from_secs(3600), budget: Budget::PerSecond(1.0) };
+        let mut agenda = Agenda::with_terms(terms, false, None, 1);
+        for dir in 0..10 {
+            agenda.add(DirId(dir), None, at(0));
+        }
+        let looks = |agenda: &mut Agenda, seconds: std::ops::Range<u64>| {
+            let each = seconds.flat_map(|second| [second * 1_000, second * 1_000 + 500]);
+            let look = |time| take(agenda, at(time)).map(|dir| looked_at(agenda, dir, at(time)));
+            each.filter_map(look).count()
+        };
+        assert_eq!(looks(&mut agenda, 100..200), 102, "2 s were saved up");
+        let mut with_files = 0;
+        for ten in 20..30 {
+            agenda.pay_file(at(ten * 10_000), 6);
+            with_files += looks(&mut agenda, ten * 10..ten * 10 + 10);
+        }
+        assert_eq!(with_files, 40);
+    }
+
+    #[test]
+    fn a_one_shot_run_pays_for_files_that_waited() {
+        let terms = Terms { promise: Duration::from_secs(3600), budget: Budget::Auto };
+        let looks = |files: u32| {
+            let mut schedule = Schedule::new(terms, 1);
+            for _ in 0..20 {
+                let slot = schedule.insert(None, at(0));
+                schedule.take_due(at(0));
+                schedule.looked(slot, at(0), &Sighting { rpcs: 1, ..Sighting::default() });
+            }
+            let mut agenda = Agenda::with_terms(terms, true, Some(8), 1);
+            agenda.pay_file(at(60_000), files);
+            let run = agenda.run.as_mut().unwrap();
+            std::iter::from_fn(|| run.take(&mut schedule, at(60_000))).count()
+        };
+        assert_eq!((looks(0), looks(6), looks(20)), (8, 2, 0));
     }
 
     #[test]

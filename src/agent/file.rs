@@ -14,7 +14,7 @@ use crate::store::{Content, DirId, SeenFile, StoreError, WaitReason, WaitRow};
 
 /// RPCs that reading a file costs beside the first look at it, as counted on Linux: two more looks, READ, and on NFSv3
 /// ACCESS and the look that opening takes, on v4.2 OPEN and CLOSE. A file beyond `rsize` costs more READs, which are not
-/// for looking. Nothing is counted of a file that waits and is read later than at the look that found it.
+/// for looking.
 const READ_RPCS: u32 = 5;
 
 /// What a file of a listing means for the schedule.
@@ -45,8 +45,15 @@ impl Engine {
             Ok(Examined { stat, reading }) => self.take_examined(task, stat, reading, now)?,
             Err(error) => self.take_failed(&task, &error, now),
         };
-        if let Origin::Listing { began } = origin {
-            self.file_of_pass_done(dir, began, recorded, Cost { rpcs, arrived }, now);
+        match origin {
+            Origin::Listing { began } => {
+                self.file_of_pass_done(dir, began, recorded, Cost { rpcs, arrived }, now);
+            }
+            Origin::Waiting { .. } => {
+                if let Some(root) = self.root_mut(dir) {
+                    root.agenda.pay_file(now.steady, rpcs);
+                }
+            }
         }
         Ok(())
     }

@@ -328,6 +328,12 @@ impl Schedule {
         }
     }
 
+    /// Pays `rpcs` for a file that was looked at apart from its directory: one that waited.
+    pub fn pay_file(&mut self, now: Timestamp, rpcs: u32) {
+        let now = self.observe(now);
+        self.purse.pay_file(rpcs, now, self.rate());
+    }
+
     /// What one look counts in the mean cost of looks.
     pub(super) fn weight_of_one(&self) -> f64 {
         1.0 / f64::from(self.count.clamp(16, 4096))

@@ -57,6 +57,17 @@ impl Purse {
             self.paid_until += rpcs / rate;
         }
     }
+
+    /// Pays for what a file cost that no look of now found; many together become a debt, like a long listing.
+    pub(super) fn pay_file(&mut self, rpcs: u32, now: f64, rate: f64) {
+        let rpcs = f64::from(rpcs);
+        self.paid_until = self.paid_until.max(now - SAVED);
+        if self.paid_until > now + PAID_AT_ONCE / rate {
+            self.debt += rpcs;
+        } else {
+            self.paid_until += rpcs / rate;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +126,28 @@ mod tests {
             looks += 1;
         }
         assert!((100..=120).contains(&looks), "{looks} looks in 20 s, 2 s of them saved up before");
+    }
+
+    #[test]
+    fn files_are_paid_for_and_leave_half_the_budget_however_many_come_together() {
+        let mut purse = Purse::default();
+        purse.pay_look(1000.0, 10.0);
+        for _ in 0..50 {
+            purse.pay_file(6, 1000.0, 10.0);
+        }
+        let mut looks = 0;
+        let mut looks_until = |purse: &mut Purse, end: f64| {
+            while purse.next() < end {
+                purse.pay_look(purse.next().max(1000.0), 10.0);
+                looks += 1;
+            }
+            looks
+        };
+        // What was saved up pays for 20 RPCs, 32 and no more than one file beyond are paid at once.
+        assert_eq!(looks_until(&mut purse, 1003.0), 0);
+        assert!((80..=90).contains(&looks_until(&mut purse, 1020.0)), "half of 10 a second, in 17 s");
+        let looks = looks_until(&mut purse, 1080.0);
+        assert!((518..=521).contains(&looks), "{looks} looks: 820 RPCs in 82 s, 300 of them for files");
     }
 
     #[test]

@@ -75,9 +75,11 @@ fn roots(report: &Report, to: &mut Exposition) {
         "1 while the root is watched; 0 while the mount guard holds it: it is away, or another file system lies there.",
         &|root| flag(matches!(root.state, RootState::Watched | RootState::Silent)),
     );
-    each("nfs_scout_root_silent", "1 while calls to the root do not return.", &|root| {
-        flag(root.state == RootState::Silent)
-    });
+    each(
+        "nfs_scout_root_silent",
+        "1 while the server of the root answers nothing (10 s or longer).",
+        &|root| flag(root.state == RootState::Silent),
+    );
     each("nfs_scout_root_calls", "Calls to the root under way.", &|root| Some(float(root.calls)));
     each(
         "nfs_scout_oldest_look_seconds",

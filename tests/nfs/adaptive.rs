@@ -30,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let slow = |trials, seconds| Trial::within(trials, Duration::from_secs(seconds));
     [
         slow(each("sooner_than_find_and_as_planned", sooner_than_find_and_as_planned), 200),
+        slow(each("what_waited_is_paid_for", what_waited_is_paid_for), 120),
         slow(each("slows_down_with_the_server", slows_down_with_the_server), 120),
     ]
     .concat()
@@ -39,7 +40,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn sooner_than_find_and_as_planned(case: Case) {
     let mount = Mount::new(case, "actimeo=3,nosharecache");
     let for_find = Mount::new(case, "actimeo=3,nosharecache");
-    let mut producer = Producer::new([mount.server_path(), for_find.server_path()]);
+    let mut producer = Producer::new(&[mount.server_path(), for_find.server_path()]);
     // What one round of the loop costs, its caches expired as they are each time, all names known.
     find(for_find.client_path());
     sleep(Duration::from_secs(4));
@@ -50,14 +51,13 @@ fn sooner_than_find_and_as_planned(case: Case) {
     let interval = format!("{}ms", (2.0 * looked_at / rate * 1000.0).round());
     let state = PathBuf::from(format!("/tmp/state-adaptive-{case}"));
 
-    let agent = start(&mount, &state, &interval, &["--baseline"]);
+    let agent = start(&mount, &state, &interval, &["--settle", "0s", "--baseline"]);
     producer.produce(LEARN);
     agent.terminate(SOON).expect_code(0);
     let plan = plan(&mount, &state, &interval);
     let (planned_mean, planned_rate) = (number(&plan, "mean_latency_s"), number(&plan, "rpcs_per_s"));
 
-    let mut agent = start(&mount, &state, &interval, &[]);
-    agent.wait_for_stdout(SOON, |_| true);
+    let agent = start(&mount, &state, &interval, &["--settle", "0s"]);
     // The first look of a run at a directory has to find it: by then each had its own.
     sleep(Duration::from_secs(5));
     let (mine, finds) = (mount.rpcs(), for_find.rpcs());
@@ -98,6 +98,35 @@ fn sooner_than_find_and_as_planned(case: Case) {
     );
 }
 
+/// Files that are read at a later look than the one that found them cost more than a quarter of the budget.
+fn what_waited_is_paid_for(case: Case) {
+    const BUDGET: f64 = 120.0;
+    let mount = Mount::new(case, "");
+    let mut producer = Producer::new(&[mount.server_path()]);
+    let state = PathBuf::from(format!("/tmp/state-waited-{case}"));
+    let arguments = ["--baseline", "--settle", "1s", "--budget", &format!("{BUDGET}/s")];
+    let agent = start(&mount, &state, "20s", &arguments);
+    rig::agent::wait_for_confirmed(&mount);
+    producer.produce(Duration::from_secs(10));
+    let (before, started) = (mount.rpcs(), Instant::now());
+    let arrived = producer.produce(Duration::from_secs(40));
+    let seconds = started.elapsed().as_secs_f64();
+    let rpcs = mount.rpcs().since(&before);
+    sleep(Duration::from_secs(25));
+    let events = agent.terminate(SOON).expect_code(0).stdout;
+    let ours = latencies(&arrived, &detections(&events));
+    let rate = rpcs.total() as f64 / seconds;
+    println!(
+        "{}{} files that had to settle for a second: mean latency {:.2} s at {rate:.0} of {BUDGET} RPC/s; {rpcs}",
+        rig::MEASURED,
+        arrived.len(),
+        mean(&ours),
+    );
+    assert!(arrived.len() > 150, "{}", arrived.len());
+    assert_eq!(ours.len(), arrived.len(), "none is lost");
+    assert!(rate <= 1.06 * BUDGET, "{rate} of {BUDGET} RPC/s");
+}
+
 /// The round-trip time goes from 1 ms to 50 ms and back.
 fn slows_down_with_the_server(case: Case) {
     const WORKERS: usize = 8;
@@ -107,7 +136,12 @@ fn slows_down_with_the_server(case: Case) {
     }
     rig::server::round_trip(Duration::from_millis(1));
     let state = PathBuf::from(format!("/tmp/state-brake-{case}"));
-    let agent = start(&mount, &state, "10s", &["--budget", "150/s", "--workers", &WORKERS.to_string()]);
+    let agent = start(
+        &mount,
+        &state,
+        "10s",
+        &["--settle", "0s", "--budget", "150/s", "--workers", &WORKERS.to_string()],
+    );
     // The first walk and the confirming listings are over, and paid for.
     rig::agent::wait_for_confirmed(&mount);
     sleep(Duration::from_secs(10));
@@ -148,9 +182,9 @@ impl std::fmt::Display for Load {
     }
 }
 
-/// Writes the same files into two trees on the server, at fixed times, into directories drawn by a Zipf law.
+/// Writes the same files into each of some trees on the server, at fixed times, into directories drawn by a Zipf law.
 struct Producer {
-    servers: [PathBuf; 2],
+    servers: Vec<PathBuf>,
     /// The sum of the weights of the directories up to each.
     weights: Vec<f64>,
     random: u64,
@@ -158,7 +192,7 @@ struct Producer {
 }
 
 impl Producer {
-    fn new(servers: [&Path; 2]) -> Self {
+    fn new(servers: &[&Path]) -> Self {
         let mut sum = 0.0;
         let weight = |number: usize| {
             sum += 1.0 / (number as f64 + 1.0);
@@ -172,7 +206,12 @@ impl Producer {
                 rig::create_files(&folder, "old-", 5);
             }
         }
-        Self { servers: servers.map(Path::to_owned), weights, random: 7, count: 0 }
+        Self {
+            servers: servers.iter().map(|server| (*server).to_owned()).collect(),
+            weights,
+            random: 7,
+            count: 0,
+        }
     }
 
     /// Goes on for so long; tells when each file arrived.
@@ -255,18 +294,7 @@ fn find(folder: &Path) -> BTreeSet<String> {
 
 fn start(mount: &Mount, state: &Path, interval: &str, arguments: &[&str]) -> Running {
     Program::agent()
-        .args([
-            "run",
-            "--config",
-            "/dev/null",
-            "--events",
-            "-",
-            "--settle",
-            "0s",
-            "--interval",
-            interval,
-            "--state",
-        ])
+        .args(["run", "--config", "/dev/null", "--events", "-", "--interval", interval, "--state"])
         .args([state, mount.client_path()])
         .args(arguments)
         .start()
