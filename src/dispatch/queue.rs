@@ -215,7 +215,7 @@ impl Queue {
         desk: &Desk,
         pulse: &Pulse,
     ) -> Vec<(Seq, Fate)> {
-        let window = self.window.under_way(batch.len());
+        let window = self.window.under_way(batch.len(), Instant::now().into_std());
         let (mut rest, mut under_way) = (batch.iter(), VecDeque::with_capacity(window));
         let mut fates = Fates::default();
         loop {
@@ -341,7 +341,7 @@ impl Queue {
         let upto = fates.get(..failed.unwrap_or(fates.len())).unwrap_or_default().last().map(|(seq, _)| *seq);
         let mut delivery = Delivery { upto, ..Delivery::default() };
         match failed.and_then(|index| fates.get(index)) {
-            None => self.window.worked(fates.len()),
+            None => self.window.worked(fates.len(), Instant::now().into_std()),
             Some((seq, fate)) => {
                 self.window.failed();
                 match self.judge(*seq, fate, fates.len() == 1) {
@@ -436,7 +436,7 @@ impl Sink for Queue {
     }
 
     fn appetite(&self, behind: u64) -> usize {
-        self.window.batch(behind)
+        self.window.batch(behind, Instant::now().into_std())
     }
 
     async fn deliver(&mut self, batch: &[Handover], desk: &Desk, pulse: &Pulse) -> Delivery {
