@@ -58,7 +58,7 @@ impl Purse {
         }
     }
 
-    /// Pays for what a file cost that no look of now found; many together become a debt, like a long listing.
+    /// Pays for looking at a file that waited, and reading it; many together become a debt, like a long listing.
     pub(super) fn pay_file(&mut self, rpcs: u32, now: f64, rate: f64) {
         let rpcs = f64::from(rpcs);
         self.paid_until = self.paid_until.max(now - SAVED);
