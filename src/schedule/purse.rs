@@ -2,13 +2,13 @@
 //!
 //! Counts in time rather than in tokens: what is paid moves on the time until which all is paid. Two costs would stop
 //! all looks for too long if they were paid like that. A long listing becomes a debt that is paid off with half the
-//! budget. And looks that a deadline asks for have a pace of their own that nothing can take from them; what they cost
+//! budget, and so do many files that waited. And looks that a deadline asks for have a pace of their own that nothing can take from them; what they cost
 //! is saved on others.
 
 /// How much may be saved up, in seconds of the budget: what was put off a little is caught up with.
 const SAVED: f64 = 2.0;
 
-/// The longest listing, in RPCs, that is paid at once.
+/// The longest listing, in RPCs, that is paid at once; files are paid at once until so much is ahead of its time.
 const PAID_AT_ONCE: f64 = 32.0;
 
 /// Debts above so many seconds of the whole budget are paid off before anything else. What deadlines and listings cost
